@@ -1,0 +1,3 @@
+module github.com/keyorch/keyorch
+
+go 1.26.0
