@@ -100,10 +100,17 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%d (%s)", r.Epoch, r.KCV)
 }
 
-// Wrapped is a key that only Vault can open, in the form that Vault Transit
-// gives it ("vault:v1:…"). It is safe in etcd; it is kept out of logs and of
-// Temporal all the same.
-type Wrapped string
+// Wrapped is a key that only Vault can open. It is safe in etcd; it is kept out
+// of logs and of Temporal all the same.
+type Wrapped struct {
+	// KEK is the name of the key-encryption key in Vault Transit.
+	KEK string `json:"kek"`
+	// Ciphertext is in the form that Vault Transit gives it ("vault:v1:…").
+	Ciphertext string `json:"ciphertext"`
+}
+
+// IsZero reports whether there is no wrapped key.
+func (w Wrapped) IsZero() bool { return w == Wrapped{} }
 
 // SA names the security association that a device is asked to set up, to use
 // or to drop: one key of one link, with the numbers that go on the wire.

@@ -18,7 +18,7 @@ type Rotate struct {
 
 // Reported is what a node says of itself, as read back from its device.
 type Reported struct {
-	Report
+	keychain.Report
 	At time.Time
 }
 
@@ -55,39 +55,3 @@ func (Cleared) event()  {}
 func (Drained) event()  {}
 func (Abort) event()    {}
 func (Members) event()  {}
-
-// Report is the last word of one node about one link: the Turn it obeyed, and
-// what its device then said. An upstream node has no Accepts, a downstream node
-// no Sends; a node on both sides has both.
-type Report struct {
-	Node    keychain.NodeID  `json:"node"`
-	Turn    keychain.Turn    `json:"turn"`
-	Accepts []keychain.Ref   `json:"accepts,omitempty"`
-	Sends   keychain.Ref     `json:"sends,omitzero"`
-	Lost    []keychain.Epoch `json:"lost,omitempty"`
-	// Fault is the kind of what went wrong (package fault) and Message the
-	// device's own words; both are empty when the order was obeyed in full.
-	Fault   string    `json:"fault,omitempty"`
-	Message string    `json:"message,omitempty"`
-	Since   time.Time `json:"since,omitzero"` // when this fault began
-	At      time.Time `json:"at,omitzero"`
-	// Counters counts packets by epoch, where the device can.
-	Counters []Counter `json:"counters,omitempty"`
-}
-
-// Counter is how many packets a device has seen under one epoch: sent by an
-// upstream device, accepted by a downstream one.
-type Counter struct {
-	Epoch   keychain.Epoch `json:"epoch"`
-	Packets uint64         `json:"packets"`
-}
-
-// accepted is what the node says it accepts under epoch e, or zero.
-func (r Report) accepted(e keychain.Epoch) keychain.Ref {
-	for _, a := range r.Accepts {
-		if a.Epoch == e && e != 0 {
-			return a
-		}
-	}
-	return keychain.Ref{}
-}

@@ -13,7 +13,7 @@ import (
 // else, just before the step. Reports has at most one report a node, the latest.
 type Snapshot struct {
 	State   State
-	Reports []Report
+	Reports []keychain.Report
 	// Present lists the nodes that an agent serves now.
 	Present []keychain.NodeID
 	Now     time.Time
@@ -23,10 +23,10 @@ type Snapshot struct {
 }
 
 // Report is the latest report of n; false when it never reported.
-func (s Snapshot) Report(n keychain.NodeID) (Report, bool) {
-	i := slices.IndexFunc(s.Reports, func(r Report) bool { return r.Node == n })
+func (s Snapshot) Report(n keychain.NodeID) (keychain.Report, bool) {
+	i := slices.IndexFunc(s.Reports, func(r keychain.Report) bool { return r.Node == n })
 	if i < 0 {
-		return Report{}, false
+		return keychain.Report{}, false
 	}
 	return s.Reports[i], true
 }
@@ -95,7 +95,7 @@ func downstreamReadBack(s Snapshot) Refusal {
 			if k.IsZero() {
 				continue
 			}
-			got := r.accepted(k.Epoch)
+			got := r.Accepted(k.Epoch)
 			if !ok || got.KCV == "" || !got.Agrees(k.Ref) {
 				return Refusal{Gate: gate, Node: n, Reason: fmt.Sprintf("%s no longer accepts epoch %v", n, k.Ref)}
 			}

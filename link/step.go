@@ -113,8 +113,8 @@ func (s State) learn(n keychain.NodeID, r keychain.Ref) (State, error) {
 
 // satisfied reports whether r shows the order of this phase obeyed. A KCV that
 // the device did not give proves nothing.
-func (s State) satisfied(r Report) bool {
-	accepts := func(k Key) bool { return k.IsZero() || r.accepted(k.Epoch).KCV != "" }
+func (s State) satisfied(r keychain.Report) bool {
+	accepts := func(k Key) bool { return k.IsZero() || r.Accepted(k.Epoch).KCV != "" }
 	switch s.Phase {
 	case Staging:
 		return accepts(s.From) && accepts(s.To)
@@ -122,7 +122,7 @@ func (s State) satisfied(r Report) bool {
 		silent := r.Sends.IsZero() && s.lostBy(r.Node, s.To.Epoch)
 		return silent || r.Sends.Epoch == s.To.Epoch && r.Sends.KCV != ""
 	case Retiring:
-		return accepts(s.To) && r.accepted(s.From.Epoch).IsZero()
+		return accepts(s.To) && r.Accepted(s.From.Epoch).IsZero()
 	case Steady, Draining:
 	}
 	return false
