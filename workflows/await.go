@@ -1,0 +1,175 @@
+package workflows
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+)
+
+// gather is how long Await goes on collecting after the first news, so that a
+// batch of links costs few rounds.
+const gather = 15 * time.Millisecond
+
+// Await waits until there is news about some of the links, and returns what
+// there is. It returns empty-handed after awaitFor, or sooner when the view of
+// the store ends.
+func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) {
+	defer beat(ctx)()
+	ids := make([]keychain.LinkID, len(q.Links))
+	for i, w := range q.Links {
+		ids[i] = w.Link
+	}
+	sub := a.view.Subscribe(ids)
+	defer sub.Close()
+	over := time.NewTimer(awaitFor)
+	defer over.Stop()
+	due := ids // look at every link once, then at those that change
+	for {
+		news, wake := a.look(q, due)
+		if len(news) > 0 {
+			return news, nil
+		}
+		timer := time.NewTimer(time.Until(wake))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, failure(ctx.Err())
+		case <-over.C:
+			timer.Stop()
+			return nil, nil
+		case <-timer.C:
+			due = ids // a gate may have opened
+		case <-sub.Changed():
+			timer.Stop()
+			pause(ctx, gather)
+			due = sub.Take()
+		}
+	}
+}
+
+// look asks every due link for news, and says when to look at all of them
+// again: when the first gate may open with nobody doing anything.
+func (a *Activities) look(q AwaitRequest, due []keychain.LinkID) (news []News, wake time.Time) {
+	now := time.Now()
+	wake = now.Add(awaitFor)
+	for _, w := range q.Links {
+		// A draining link waits for a clock, so it is always due.
+		r, _ := a.view.Record(w.Link)
+		if r.State.Phase != link.Draining && !slices.Contains(due, w.Link) {
+			continue
+		}
+		n, until := a.newsOf(q.Owner, w, now)
+		if n != nil {
+			news = append(news, *n)
+		}
+		if !until.IsZero() && until.Before(wake) {
+			wake = until
+		}
+	}
+	return news, wake
+}
+
+// newsOf compares what the workflow knows of a link with what the store shows.
+// until is when a gate may open with nobody doing anything; zero for never.
+func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, until time.Time) {
+	r, ok := a.view.Record(w.Link)
+	if !ok || r.Revision < w.Revision {
+		return nil, time.Time{} // the view has not caught up with our own write
+	}
+	if r.Owner != owner {
+		return &News{Link: w.Link, Gone: "it was taken over by " + r.Owner, At: now}, time.Time{}
+	}
+	news := News{Link: w.Link, At: now.UTC()}
+	s := w.state(r.State)
+	if declared, ok := a.view.Topology().Link(w.Link); ok {
+		after := applied(s, link.Members{Upstream: declared.Upstream, Downstream: declared.Downstream, At: news.At})
+		if !slices.Equal(after.Upstream, s.Upstream) || !slices.Equal(after.Downstream, s.Downstream) {
+			news.Upstream, news.Downstream = declared.Upstream, declared.Downstream
+			return &news, time.Time{}
+		}
+	}
+	reports := a.view.Reports(w.Link)
+	after := s
+	for _, report := range reports {
+		after = applied(after, link.Reported{Report: report, At: news.At})
+	}
+	if after.Turn != s.Turn || !slices.Equal(after.Awaiting, s.Awaiting) || !slices.Equal(after.Lost, s.Lost) {
+		news.Reports = brief(reports)
+		return &news, time.Time{}
+	}
+	seen := s
+	if s.Phase == link.Draining {
+		seen.Since = a.drains.since(w.Link, s.Turn, now)
+	}
+	event, refusal := link.Check(link.Snapshot{
+		State: seen, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: a.drainTime(w.Link),
+	})
+	if event == nil {
+		return nil, refusal.Until
+	}
+	a.drains.forget(w.Link, s.Turn)
+	news.Reports, news.Proceed = brief(reports), true
+	return &news, time.Time{}
+}
+
+func (a *Activities) drainTime(id keychain.LinkID) time.Duration {
+	t := a.view.Topology()
+	declared, _ := t.Link(id)
+	return t.PolicyOf(declared).Drain
+}
+
+// brief leaves out what Step does not look at, to keep histories small.
+func brief(reports []keychain.Report) []keychain.Report {
+	out := slices.Clone(reports)
+	for i := range out {
+		r := &out[i]
+		*r = keychain.Report{Node: r.Node, Turn: r.Turn, Accepts: r.Accepts, Sends: r.Sends, Lost: r.Lost}
+	}
+	return out
+}
+
+// drains measures draining by this process's own monotonic clock, from when it
+// first saw the link drain: clocks that differ between workers, or that jump,
+// can only make it longer.
+type drains struct {
+	mu   sync.Mutex
+	from map[drainKey]time.Time
+}
+
+type drainKey struct {
+	link keychain.LinkID
+	turn keychain.Turn
+}
+
+func (d *drains) since(id keychain.LinkID, turn keychain.Turn, now time.Time) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := drainKey{id, turn}
+	if t, ok := d.from[k]; ok {
+		return t
+	}
+	if d.from == nil {
+		d.from = map[drainKey]time.Time{}
+	}
+	d.from[k] = now
+	return now
+}
+
+func (d *drains) forget(id keychain.LinkID, turn keychain.Turn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.from, drainKey{id, turn})
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,228 @@
+package workflows
+
+import (
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+)
+
+// firstPatience and mostPatience bound the wait before Begin is asked again for
+// links that it could not begin.
+const (
+	firstPatience = 500 * time.Millisecond
+	mostPatience  = 15 * time.Second
+)
+
+// tookOver takes in the answer of Begin.
+func (r *rotation) tookOver(f workflow.Future) error {
+	var begun []Begun
+	r.beginning = nil
+	if err := f.Get(r.ctx, &begun); err != nil {
+		return err
+	}
+	later := false
+	for k, b := range begun {
+		d := r.links[r.asked[k]]
+		switch {
+		case b.Denied != "":
+			d.Record = b.Record
+			r.finish(d, link.Denied, b.Denied)
+		case b.Later != "":
+			d.result.Reason = b.Later
+			later = true
+		default:
+			d.Record, d.begun, r.stale = b.Record, true, true
+			if !d.State.Restaging() && !d.State.Reverting {
+				d.goal = d.State.To
+			}
+			if r.in.Intent == ToAbort {
+				d.abort = r.in.Reason
+			}
+			if d.abort != "" {
+				d.why = r.reverse(d, d.abort)
+				d.abort = ""
+			}
+		}
+	}
+	if later {
+		r.patience = min(max(2*r.patience, firstPatience), mostPatience)
+		r.retry = workflow.NewTimer(r.ctx, r.patience)
+	}
+	return nil
+}
+
+// heard takes in the answer of Await.
+func (r *rotation) heard(f workflow.Future) error {
+	var news []News
+	r.awaiting = nil
+	if err := f.Get(r.ctx, &news); err != nil {
+		return err
+	}
+	for _, n := range news {
+		i := slices.IndexFunc(r.links, func(d *driven) bool { return d.Link == n.Link })
+		if i < 0 || !r.links[i].begun || r.links[i].done {
+			continue
+		}
+		d := r.links[i]
+		if n.Gone != "" {
+			r.finish(d, link.Held, n.Gone)
+			continue
+		}
+		turn := d.State.Turn
+		if len(n.Upstream) > 0 {
+			_ = r.apply(d, link.Members{Upstream: n.Upstream, Downstream: n.Downstream, At: n.At})
+		}
+		for _, report := range n.Reports {
+			// A report that Step refuses holds the link; `keyorch why` shows it.
+			_ = r.apply(d, link.Reported{Report: report, At: n.At})
+		}
+		if n.Proceed {
+			_ = r.apply(d, link.Cleared{Turn: turn, At: n.At})
+			_ = r.apply(d, link.Drained{Turn: turn, At: n.At})
+		}
+	}
+	return nil
+}
+
+// apply lets link.Step decide, and marks what has to be saved.
+func (r *rotation) apply(d *driven, e link.Event) error {
+	after, err := link.Step(d.State, e)
+	if err != nil {
+		return err
+	}
+	if after.Turn != d.State.Turn || !slices.Equal(after.Lost, d.State.Lost) ||
+		!slices.Equal(after.Upstream, d.State.Upstream) || !slices.Equal(after.Downstream, d.State.Downstream) {
+		d.dirty = true
+	}
+	d.State = after
+	return nil
+}
+
+// reverse aborts the rotation of d, and says why it could not.
+func (r *rotation) reverse(d *driven, reason string) string {
+	if err := r.apply(d, link.Abort{Reason: reason, At: workflow.Now(r.ctx)}); err != nil {
+		return err.Error()
+	}
+	return reason
+}
+
+// save writes what has changed, and finishes the links that are Steady.
+func (r *rotation) save() error {
+	var records []link.Record
+	var written []*driven
+	for _, d := range r.links {
+		if !d.dirty || d.done {
+			continue
+		}
+		if d.State.Phase == link.Steady && !r.more(d) {
+			d.Owner = ""
+			d.Last.Outcome, d.Last.Reason, d.Last.Epoch = d.ended(), d.why, d.State.To.Epoch
+			d.Last.Ended = workflow.Now(r.ctx).UTC()
+		}
+		records, written = append(records, d.Record), append(written, d)
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	var saved []Saved
+	var a *Activities
+	if err := workflow.ExecuteActivity(withServers(r.ctx), a.Save, records).Get(r.ctx, &saved); err != nil {
+		return err
+	}
+	r.stale = true
+	for i, d := range written {
+		d.dirty = false
+		switch {
+		case saved[i].Gone != "":
+			r.finish(d, link.Held, saved[i].Gone)
+			continue
+		case d.State.Phase == link.Steady && r.more(d):
+			d.begun = false // Begin gives it its new epoch
+		case d.State.Phase == link.Steady:
+			r.finish(d, d.ended(), d.why)
+		}
+		d.Revision = saved[i].Revision
+	}
+	return nil
+}
+
+// more reports whether a link that has come to Steady needs another epoch: its
+// nodes were staged again first, or a sender has lost its counter meanwhile.
+func (r *rotation) more(d *driven) bool {
+	if d.State.NeedsEpoch() {
+		return true
+	}
+	return r.in.Intent == ToRotate && d.goal.IsZero() && d.why == "" && !r.cancelled
+}
+
+// ended is how the rotation of a Steady link ended.
+func (d *driven) ended() link.Outcome {
+	if d.State.To.Epoch == d.goal.Epoch && !d.goal.IsZero() {
+		return link.Rotated
+	}
+	return link.Aborted
+}
+
+func (r *rotation) finish(d *driven, o link.Outcome, reason string) {
+	d.done, d.begun, r.stale = true, false, true
+	d.result = d.standing(workflow.Now(r.ctx))
+	d.result.Outcome, d.result.Reason = o, reason
+}
+
+// standing is the Result of a link as it is now.
+func (d *driven) standing(now time.Time) Result {
+	return Result{
+		Link: d.Link, Outcome: link.Held, Reason: d.result.Reason,
+		Epoch: d.State.To.Epoch, Phase: d.State.Phase, Seconds: now.Sub(d.started).Seconds(),
+	}
+}
+
+func (r *rotation) outcome() Outcome {
+	out := Outcome{Campaign: r.in.Campaign}
+	for _, d := range r.links {
+		if d.done {
+			out.Links = append(out.Links, d.result)
+			continue
+		}
+		out.Links = append(out.Links, d.standing(workflow.Now(r.ctx)))
+	}
+	return out
+}
+
+// continueAsNew starts over with an empty history: the store has the states, so
+// only the results of what has ended are carried along.
+func (r *rotation) continueAsNew() (Outcome, error) {
+	for r.calls.Len() > 0 {
+		var call *abortCall
+		r.calls.Receive(r.ctx, &call)
+		r.answer(call)
+	}
+	if err := r.save(); err != nil {
+		return Outcome{}, err
+	}
+	if err := workflow.Await(r.ctx, func() bool { return workflow.AllHandlersFinished(r.ctx) }); err != nil {
+		return Outcome{}, err
+	}
+	next := r.in
+	next.Results, next.Links = nil, nil
+	for _, d := range r.links {
+		next.Links = append(next.Links, d.Link)
+		if d.done {
+			next.Results = append(next.Results, d.result)
+		}
+	}
+	return Outcome{}, workflow.NewContinueAsNewError(r.ctx, Rotate, next)
+}
+
+func (r *rotation) find(id keychain.LinkID) *driven {
+	for _, d := range r.links {
+		if d.Link == id {
+			return d
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package workflows
+
+import (
+	"context"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// Custodian mints link keys that it cannot read.
+type Custodian interface {
+	// Mint makes a new key for one epoch of a link, wrapped so that only the sites
+	// of the link can open it. Faults: Refused (no such KEK, or not allowed),
+	// Unavailable.
+	Mint(ctx context.Context, id keychain.LinkID, epoch keychain.Epoch, downstream []keychain.SiteID) (keychain.Wrapped, error)
+}
+
+// Change is a new version of one link's record, made from the version that
+// Record.Revision names, with the key that it was minted, if one was.
+type Change struct {
+	Record link.Record
+	Minted keychain.Wrapped
+	Sites  map[keychain.NodeID]keychain.SiteID
+}
+
+// Committed is what became of one Change: the record's new revision, or a fault
+// (Stale: the record has moved on).
+type Committed struct {
+	Revision int64
+	Err      error
+}
+
+// Store keeps records and orders.
+type Store interface {
+	// Records reads the records of links, the newest there are; a link without one
+	// is left out. Faults: Unavailable.
+	Records(ctx context.Context, ids []keychain.LinkID) ([]link.Record, error)
+	// Commit writes each change and the orders that follow from it in one guarded
+	// transaction, and answers in the order of changes. Faults: Unavailable, for
+	// the whole call.
+	Commit(ctx context.Context, changes []Change) ([]Committed, error)
+}
+
+// View is a copy of the store that is kept current by one watch for the whole
+// worker.
+type View interface {
+	Topology() topology.Topology
+	Record(id keychain.LinkID) (link.Record, bool)
+	Records() []link.Record
+	// Reports has the latest report of each node about a link.
+	Reports(id keychain.LinkID) []keychain.Report
+	// Present is those of nodes that an agent serves now.
+	Present(nodes []keychain.NodeID) []keychain.NodeID
+	// Subscribe tells of changes that concern the links, or any link for nil.
+	Subscribe(ids []keychain.LinkID) Subscription
+}
+
+// Subscription tells which links have news.
+type Subscription interface {
+	// Changed is signalled when there is something to Take.
+	Changed() <-chan struct{}
+	// Take gives the links that have changed since the last Take.
+	Take() []keychain.LinkID
+	Close()
+}
+
+// Runs knows which workflows are still running.
+type Runs interface {
+	// Running reports whether the workflow named owner has not ended.
+	Running(ctx context.Context, owner string) (bool, error)
+}
