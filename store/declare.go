@@ -1,0 +1,240 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// Applied is what became of one declaration.
+type Applied struct {
+	Kind, Name string
+	Action     Action
+}
+
+// Action is what an apply did to a declaration, in kubectl's words.
+type Action string
+
+// The actions.
+const (
+	Created    Action = "created"
+	Configured Action = "configured"
+	Unchanged  Action = "unchanged"
+)
+
+// Topology is everything declared. A broken document is left out and named by a
+// Mismatch error, which comes with the rest.
+func (s *Store) Topology(ctx context.Context) (topology.Topology, error) {
+	t, _, err := s.TopologyAt(ctx)
+	return t, err
+}
+
+// TopologyAt is Topology with the revision to hand to Apply. What it reads may
+// be newer than that revision, never older.
+func (s *Store) TopologyAt(ctx context.Context) (topology.Topology, int64, error) {
+	entries, base, err := s.declarations(ctx)
+	if err != nil {
+		return topology.Topology{}, 0, err
+	}
+	d := declared{}
+	var errs []error
+	for _, e := range entries {
+		errs = append(errs, d.put(s.keys, e))
+	}
+	return d.topology(), base, errors.Join(errs...)
+}
+
+// declarations reads the revision first: whoever applies after that is noticed
+// by the guard of Apply.
+func (s *Store) declarations(ctx context.Context) (map[string]entry, int64, error) {
+	key := s.keys.topologyRevision()
+	found, err := s.read(ctx, []string{key})
+	if err != nil {
+		return nil, 0, err
+	}
+	list, _, err := s.list(ctx, s.keys.topology())
+	if err != nil {
+		return nil, 0, err
+	}
+	entries := make(map[string]entry, len(list))
+	for _, e := range list {
+		entries[e.key] = e
+	}
+	return entries, found[key].mod, nil
+}
+
+// Apply writes the declarations of t that are new or changed, and leaves those
+// that t does not name. Base is the revision that TopologyAt gave with the
+// topology that t was validated against; Refused says that somebody else applied
+// since.
+//
+// What fits into one transaction (about a megabyte, or four thousand
+// declarations) is applied as one. More is written in several, in the order in
+// which declarations refer to each other, so that a reader in between sees no
+// dangling reference, and each is guarded by the revision that the first one
+// took: another apply either comes before all of it, or stops the rest of it
+// with Refused, and the operator runs it again. After any error but Refused at
+// the start, a part may have been written; applying again completes it.
+func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]Applied, error) {
+	docs, err := documents(t)
+	if err != nil {
+		return nil, err
+	}
+	stored, now, err := s.declarations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if now != base {
+		return nil, overtaken()
+	}
+	applied := make([]Applied, len(docs))
+	var changed []declaration
+	for i, d := range docs {
+		old, exists := stored[s.keys.declaration(d.kind, d.name)]
+		applied[i] = Applied{Kind: d.kind, Name: d.name, Action: Unchanged}
+		switch {
+		case !exists:
+			applied[i].Action = Created
+		case !bytes.Equal(old.value, d.doc):
+			applied[i].Action = Configured
+		default:
+			continue
+		}
+		changed = append(changed, d)
+	}
+	for len(changed) > 0 {
+		n := fitting(changed)
+		ops := []clientv3.Op{clientv3.OpPut(s.keys.topologyRevision(), "")}
+		for _, d := range changed[:n] {
+			ops = append(ops, clientv3.OpPut(s.keys.declaration(d.kind, d.name), string(d.doc)))
+		}
+		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(s.keys.topologyRevision(), base)}, ops...)
+		if err != nil {
+			return nil, s.failed(ctx, err, "write the topology to etcd")
+		}
+		if !held {
+			return nil, overtaken()
+		}
+		base, changed = rev, changed[n:]
+	}
+	return applied, nil
+}
+
+func overtaken() error {
+	return fault.New(fault.Refused, "apply the topology: somebody else applied meanwhile: run it again")
+}
+
+// fitting is how many of the declarations go into one transaction, at least one.
+func fitting(ds []declaration) int {
+	size := 0
+	for i, d := range ds {
+		size += len(d.doc) + len(d.name)
+		if i > 0 && (size > maxBytes || i >= maxNested-1) {
+			return i
+		}
+	}
+	return len(ds)
+}
+
+// declaration is one document on its way to etcd.
+type declaration struct {
+	kind, name string
+	doc        []byte
+}
+
+// documents writes every declaration of t. The kinds are in the order in which
+// they refer to each other: a declaration names only what stands before it.
+func documents(t topology.Topology) ([]declaration, error) {
+	var out []declaration
+	var errs []error
+	add := func(kind, name string, v any) {
+		doc, err := json.Marshal(v)
+		if err == nil {
+			err = validNames(name)
+		}
+		if err != nil {
+			errs = append(errs, fault.Wrap(fault.Invalid, err, "apply %s %q", kind, name))
+			return
+		}
+		out = append(out, declaration{kind: kind, name: name, doc: doc})
+	}
+	for _, v := range t.Sites {
+		add(topology.KindSite, string(v.Name), v)
+	}
+	for _, v := range t.Policies {
+		add(topology.KindPolicy, v.Name, v)
+	}
+	for _, v := range t.Nodes {
+		add(topology.KindNode, string(v.Name), v)
+	}
+	for _, v := range t.Links {
+		add(topology.KindLink, string(v.Name), v)
+	}
+	return out, errors.Join(errs...)
+}
+
+// declared holds declarations by their key.
+type declared map[string]any
+
+// put takes in one document, in place of the one it had under that key.
+func (d declared) put(keys layout, e entry) error {
+	p, ok := keys.parse(e.key)
+	if !ok || p.folder != inTopology {
+		return broken(e.key)
+	}
+	delete(d, e.key)
+	switch p.names[0] {
+	case strings.ToLower(topology.KindSite):
+		return put(d, p, e, func(v topology.Site) string { return string(v.Name) })
+	case strings.ToLower(topology.KindPolicy):
+		return put(d, p, e, func(v topology.Policy) string { return v.Name })
+	case strings.ToLower(topology.KindNode):
+		return put(d, p, e, func(v topology.Node) string { return string(v.Name) })
+	case strings.ToLower(topology.KindLink):
+		return put(d, p, e, func(v topology.Link) string { return string(v.Name) })
+	}
+	return nil // a newer version's kind
+}
+
+func put[T any](d declared, p path, e entry, name func(T) string) error {
+	var v T
+	if err := decode(e, &v); err != nil {
+		return err
+	}
+	if name(v) != p.names[1] {
+		return broken(e.key)
+	}
+	d[e.key] = v
+	return nil
+}
+
+// topology is what is declared, each kind sorted by name.
+func (d declared) topology() topology.Topology {
+	var t topology.Topology
+	for _, v := range d {
+		switch v := v.(type) {
+		case topology.Site:
+			t.Sites = append(t.Sites, v)
+		case topology.Policy:
+			t.Policies = append(t.Policies, v)
+		case topology.Node:
+			t.Nodes = append(t.Nodes, v)
+		case topology.Link:
+			t.Links = append(t.Links, v)
+		}
+	}
+	slices.SortFunc(t.Sites, func(a, b topology.Site) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Policies, func(a, b topology.Policy) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Nodes, func(a, b topology.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Links, func(a, b topology.Link) int { return cmp.Compare(a.Name, b.Name) })
+	return t
+}

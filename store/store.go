@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+const (
+	// callTimeout bounds one exchange with etcd, so that a partition shows.
+	callTimeout = 5 * time.Second
+	// An unanswered ping after these two ends the connection, and with it every
+	// watch that would otherwise wait for a dead peer. etcd refuses pings that
+	// come more often than every 5 s.
+	pingEvery   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+	// page is how many keys one range request brings.
+	page = 1000
+	// transactions is how many transactions of one call run at a time.
+	transactions = 8
+)
+
+// Store is a connection to etcd. All its methods are safe for concurrent use.
+// Unless they say otherwise they fail with Unavailable when etcd does not
+// answer and with Refused when it denies the permission.
+type Store struct {
+	client *clientv3.Client
+	keys   layout
+	config Config
+	// life ends with Close.
+	life context.Context
+	end  context.CancelFunc
+	// leasing holds the right to look at lease.
+	leasing chan struct{}
+	lease   *lease
+}
+
+// Open connects to etcd and makes sure that it answers. It fails with Invalid
+// for a Config that cannot work, Unavailable, naming the addresses, when etcd
+// does not answer in time, and Refused when etcd rejects the identity.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	client, err := clientv3.New(clientv3.Config{
+		Context:              life,
+		Endpoints:            c.Endpoints,
+		DialTimeout:          c.DialTimeout,
+		DialKeepAliveTime:    pingEvery,
+		DialKeepAliveTimeout: pingTimeout,
+		TLS:                  secure,
+		// A client made by hand has a logger that says nothing: what goes wrong is
+		// told by errors.
+		Logger: clientv3.NewCtxClient(life).GetLogger(),
+	})
+	if err != nil {
+		end()
+		return nil, fault.Wrap(fault.Invalid, err, "open etcd at %s", strings.Join(c.Endpoints, ", "))
+	}
+	s := &Store{client: client, keys: layout{c.Prefix}, config: c, life: life, end: end, leasing: make(chan struct{}, 1)}
+	if err := s.answers(ctx); err != nil {
+		_ = s.Close() // the connection never worked
+		return nil, err
+	}
+	return s, nil
+}
+
+// answers waits for a read that a majority agrees to. Being denied the key
+// is an answer too: an agent may not read the topology.
+func (s *Store) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
+	defer cancel()
+	wait := backoff{}
+	for {
+		_, err := s.client.Get(ctx, s.keys.topologyRevision())
+		if err == nil || denied(err) {
+			return nil
+		}
+		err = s.failed(ctx, err, "reach etcd at %s", strings.Join(s.config.Endpoints, ", "))
+		if !fault.Of(err).Retryable() || !wait.sleep(ctx) {
+			return err
+		}
+	}
+}
+
+// Close ends the connection. Tenures that were not closed before stay in etcd
+// until their lease runs out, as after a crash.
+func (s *Store) Close() error {
+	s.end()
+	if err := s.client.Close(); err != nil && s.life.Err() == nil {
+		return fault.Wrap(fault.Unavailable, err, "close the connection to etcd")
+	}
+	return nil
+}
+
+// entry is one key as it stands in etcd.
+type entry struct {
+	key   string
+	value []byte
+	// mod is the revision at which it was last written; zero if it does not exist.
+	mod int64
+}
+
+// list reads a span as it was at one revision, in the order of the keys.
+func (s *Store) list(ctx context.Context, sp span) ([]entry, int64, error) {
+	var entries []entry
+	var rev int64
+	for from := sp.from; ; {
+		opts := []clientv3.OpOption{clientv3.WithRange(sp.to), clientv3.WithLimit(page), clientv3.WithRev(rev)}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		resp, err := s.client.Get(call, from, opts...)
+		cancel()
+		if err != nil {
+			return nil, 0, s.failed(ctx, err, "read %s from etcd", sp.from)
+		}
+		if rev == 0 {
+			rev = resp.Header.GetRevision()
+		}
+		for _, kv := range resp.Kvs {
+			entries = append(entries, entry{key: string(kv.Key), value: kv.Value, mod: kv.ModRevision})
+		}
+		if !resp.More || len(resp.Kvs) == 0 {
+			return entries, rev, nil
+		}
+		from = entries[len(entries)-1].key + "\x00"
+	}
+}
+
+// read gives the keys that exist, by key. It is linearizable, and what one
+// transaction can carry is of one revision.
+func (s *Store) read(ctx context.Context, keys []string) (map[string]entry, error) {
+	found := make(map[string]entry, len(keys))
+	for len(keys) > 0 {
+		n := min(len(keys), maxOps)
+		gets := make([]clientv3.Op, n)
+		for i, k := range keys[:n] {
+			gets[i] = clientv3.OpGet(k)
+		}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		resp, err := s.client.Txn(call).Then(gets...).Commit()
+		cancel()
+		if err != nil {
+			return nil, s.failed(ctx, err, "read %d keys from etcd, from %s on", n, keys[0])
+		}
+		for _, r := range resp.Responses {
+			for _, kv := range r.GetResponseRange().GetKvs() {
+				found[string(kv.Key)] = entry{key: string(kv.Key), value: kv.Value, mod: kv.ModRevision}
+			}
+		}
+		keys = keys[n:]
+	}
+	return found, nil
+}

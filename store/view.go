@@ -1,0 +1,221 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// View is everything but the orders, kept current by two watches: what a worker
+// and an operator look at. While etcd is away it shows what was last known. It is
+// safe for concurrent use, and what it gives out must not be modified.
+type View struct {
+	s    *Store
+	life context.Context
+
+	mu     sync.RWMutex
+	links  map[keychain.LinkID]*linkFacts
+	agents map[keychain.NodeID][]sited
+	// topology is made from declared when it is asked for, until then nil.
+	declared declared
+	topology *topology.Topology
+	broken   map[string]error
+	// rev is up to where the facts and the topology are current.
+	rev struct{ facts, topology int64 }
+	// moved is closed, and replaced, when rev rises.
+	moved chan struct{}
+	subs  map[*Subscription]struct{}
+}
+
+// linkFacts is what is known of one link.
+type linkFacts struct {
+	record  link.Record // zero Revision: none
+	reports []reported  // sorted by node, then site
+}
+
+// reported is one node's report, and where it stands.
+type reported struct {
+	site   keychain.SiteID
+	mod    int64
+	report keychain.Report
+}
+
+// sited is an agent and the site for which it serves a node: two at once only
+// while a node moves.
+type sited struct {
+	site  keychain.SiteID
+	agent Agent
+}
+
+// View returns after everything has been read once, and stays current until ctx
+// ends. While etcd is away it waits. It returns ctx's error in its chain when
+// ctx ends first, and Refused when etcd denies the permission.
+func (s *Store) View(ctx context.Context) (*View, error) {
+	life, end := context.WithCancelCause(ctx)
+	v := &View{
+		s: s, life: life,
+		links:    make(map[keychain.LinkID]*linkFacts),
+		agents:   make(map[keychain.NodeID][]sited),
+		declared: make(declared),
+		broken:   make(map[string]error),
+		moved:    make(chan struct{}),
+		subs:     make(map[*Subscription]struct{}),
+	}
+	closed := context.AfterFunc(s.life, func() { end(fault.New(fault.Unavailable, "the store was closed")) })
+	context.AfterFunc(life, func() { closed() })
+	// When one of the two gives up, so does the other.
+	go func() { end(s.follow(life, s.keys.facts(), factsFollower{v})) }()
+	go func() { end(s.follow(life, s.keys.topology(), topologyFollower{v})) }()
+	if err := v.WaitRevision(ctx, 1); err != nil {
+		end(err)
+		return nil, fault.Wrap(fault.Of(err), err, "read everything from etcd")
+	}
+	return v, nil
+}
+
+// Revision is the revision of etcd up to which the view is current, at least.
+func (v *View) Revision() int64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return min(v.rev.facts, v.rev.topology)
+}
+
+// askAgain is how often a waiting WaitRevision asks etcd how far the watches
+// are; an answer does not come while a watch is catching up.
+const askAgain = 50 * time.Millisecond
+
+// WaitRevision waits until the view is current up to rev, as Commit gave it. It
+// fails only when ctx ends first, with its error, or the view, with what ended it.
+func (v *View) WaitRevision(ctx context.Context, rev int64) error {
+	for {
+		v.mu.RLock()
+		now, moved := min(v.rev.facts, v.rev.topology), v.moved
+		v.mu.RUnlock()
+		if now >= rev {
+			return nil
+		}
+		if now > 0 {
+			go v.s.progress(v.life)
+		}
+		t := time.NewTimer(askAgain)
+		select {
+		case <-moved:
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-v.life.Done():
+			t.Stop()
+			return context.Cause(v.life)
+		}
+		t.Stop()
+	}
+}
+
+// Topology is what is declared. It costs nothing until something is applied.
+func (v *View) Topology() topology.Topology {
+	v.mu.RLock()
+	t := v.topology
+	v.mu.RUnlock()
+	if t != nil {
+		return *t
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.topology == nil {
+		made := v.declared.topology()
+		v.topology = &made
+	}
+	return *v.topology
+}
+
+// Record is the record of a link; false when there is none that can be read.
+func (v *View) Record(id keychain.LinkID) (link.Record, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if f := v.links[id]; f != nil && f.record.Revision != 0 {
+		return f.record, true
+	}
+	return link.Record{}, false
+}
+
+// Records is every record, sorted by link.
+func (v *View) Records() []link.Record {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	records := make([]link.Record, 0, len(v.links))
+	for _, f := range v.links {
+		if f.record.Revision != 0 {
+			records = append(records, f.record)
+		}
+	}
+	slices.SortFunc(records, func(a, b link.Record) int { return cmp.Compare(a.Link, b.Link) })
+	return records
+}
+
+// Reports is the latest report of every node about a link, sorted by node. Of a
+// node that has moved to another site, it is the one with the highest Turn.
+func (v *View) Reports(id keychain.LinkID) []keychain.Report {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	f := v.links[id]
+	if f == nil {
+		return nil
+	}
+	reports := make([]keychain.Report, 0, len(f.reports))
+	var latest reported
+	for _, r := range f.reports {
+		last := len(reports) - 1
+		switch {
+		case last < 0 || reports[last].Node != r.report.Node:
+			reports, latest = append(reports, r.report), r
+		case r.report.Turn > latest.report.Turn || r.report.Turn == latest.report.Turn && r.mod > latest.mod:
+			reports[last], latest = r.report, r
+		}
+	}
+	return reports
+}
+
+// Present gives those of nodes that an agent serves now, in their order.
+func (v *View) Present(nodes []keychain.NodeID) []keychain.NodeID {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var present []keychain.NodeID
+	for _, n := range nodes {
+		if len(v.agents[n]) > 0 {
+			present = append(present, n)
+		}
+	}
+	return present
+}
+
+// Agent is who serves a node now; false when nobody does.
+func (v *View) Agent(node keychain.NodeID) (Agent, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	a := v.agents[node]
+	if len(a) == 0 {
+		return Agent{}, false
+	}
+	return a[len(a)-1].agent, true
+}
+
+// Broken has a Mismatch, which names the key, for every document that could not
+// be read, sorted by key. The view goes on as if those were not there.
+func (v *View) Broken() []error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(v.broken)) {
+		errs = append(errs, v.broken[key])
+	}
+	return errs
+}

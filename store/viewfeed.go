@@ -1,0 +1,255 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/keyorch/keyorch/keychain"
+)
+
+// news collects what one batch from etcd changed, for the subscriptions.
+type news struct {
+	links    map[keychain.LinkID]struct{}
+	nodes    map[keychain.NodeID]struct{} // their presence
+	topology bool
+}
+
+func nothing() news {
+	return news{links: make(map[keychain.LinkID]struct{}), nodes: make(map[keychain.NodeID]struct{})}
+}
+
+// factsFollower keeps a view's records, reports and presence.
+type factsFollower struct{ v *View }
+
+func (f factsFollower) load(entries []entry, rev int64) {
+	v := f.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := nothing()
+	for id := range v.links {
+		n.links[id] = struct{}{}
+	}
+	for node := range v.agents {
+		n.nodes[node] = struct{}{}
+	}
+	clear(v.links)
+	clear(v.agents)
+	v.mend(func(p path) bool { return p.folder != inTopology })
+	for _, e := range entries {
+		v.put(e, &n)
+	}
+	v.rev.facts = rev
+	v.tell(n)
+}
+
+func (f factsFollower) apply(changes []change, rev int64) {
+	v := f.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := nothing()
+	for _, c := range changes {
+		if c.deleted {
+			v.remove(c.key, &n)
+		} else {
+			v.put(c.entry, &n)
+		}
+	}
+	v.rev.facts = rev
+	v.tell(n)
+}
+
+// put takes in one document in place of the one that stood there.
+func (v *View) put(e entry, n *news) {
+	p, ok := v.s.keys.parse(e.key)
+	if !ok {
+		return // not ours
+	}
+	var err error
+	switch p.folder {
+	case inLinks:
+		err = v.putRecord(p, e)
+		n.links[p.link()] = struct{}{}
+	case inObservations:
+		err = v.putReport(p, e)
+		n.links[p.link()] = struct{}{}
+	case inAgents:
+		s := sited{site: p.site()}
+		err = decode(e, &s.agent) // one that cannot be read is somebody all the same
+		v.agents[p.node()] = append(v.withoutAgent(p), s)
+		n.nodes[p.node()] = struct{}{}
+	}
+	delete(v.broken, e.key)
+	if err != nil {
+		v.broken[e.key] = err
+	}
+}
+
+func (v *View) putRecord(p path, e entry) error {
+	d, err := v.s.document(e)
+	f := v.facts(p.link())
+	f.record = d.Record // zero if broken
+	return err
+}
+
+func (v *View) putReport(p path, e entry) error {
+	var o Observation
+	err := decode(e, &o)
+	if err == nil && (o.Link != p.link() || o.Node != p.node()) {
+		err = broken(e.key)
+	}
+	f := v.facts(p.link())
+	i, found := f.find(p)
+	switch {
+	case err != nil && found:
+		f.reports = slices.Delete(f.reports, i, i+1)
+	case err != nil:
+	case found:
+		f.reports[i].mod, f.reports[i].report = e.mod, o.Report
+	default:
+		f.reports = slices.Insert(f.reports, i, reported{site: p.site(), mod: e.mod, report: o.Report})
+	}
+	return err
+}
+
+// remove takes out what stood under key.
+func (v *View) remove(key string, n *news) {
+	p, ok := v.s.keys.parse(key)
+	if !ok {
+		return
+	}
+	delete(v.broken, key)
+	switch p.folder {
+	case inLinks:
+		f := v.facts(p.link())
+		f.record.Revision = 0
+		n.links[p.link()] = struct{}{}
+	case inObservations:
+		f := v.facts(p.link())
+		if i, found := f.find(p); found {
+			f.reports = slices.Delete(f.reports, i, i+1)
+		}
+		n.links[p.link()] = struct{}{}
+	case inAgents:
+		v.agents[p.node()] = v.withoutAgent(p)
+		if len(v.agents[p.node()]) == 0 {
+			delete(v.agents, p.node())
+		}
+		n.nodes[p.node()] = struct{}{}
+		return
+	}
+	if f := v.links[p.link()]; f != nil && f.record.Revision == 0 && len(f.reports) == 0 {
+		delete(v.links, p.link())
+	}
+}
+
+func (v *View) withoutAgent(p path) []sited {
+	return slices.DeleteFunc(slices.Clone(v.agents[p.node()]), func(s sited) bool { return s.site == p.site() })
+}
+
+// facts is what is known of a link, made when it is the first.
+func (v *View) facts(id keychain.LinkID) *linkFacts {
+	f := v.links[id]
+	if f == nil {
+		f = &linkFacts{}
+		v.links[id] = f
+	}
+	return f
+}
+
+func (f *linkFacts) find(p path) (int, bool) {
+	return slices.BinarySearchFunc(f.reports, p, func(r reported, p path) int {
+		return cmp.Or(cmp.Compare(r.report.Node, p.node()), cmp.Compare(r.site, p.site()))
+	})
+}
+
+// mend forgets the broken documents of a part that is read anew.
+func (v *View) mend(in func(path) bool) {
+	for key := range v.broken {
+		if p, ok := v.s.keys.parse(key); ok && in(p) {
+			delete(v.broken, key)
+		}
+	}
+}
+
+// topologyFollower keeps a view's topology.
+type topologyFollower struct{ v *View }
+
+func (f topologyFollower) load(entries []entry, rev int64) {
+	v := f.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.declared = make(declared, len(entries))
+	v.mend(func(p path) bool { return p.folder == inTopology })
+	for _, e := range entries {
+		f.put(e)
+	}
+	f.done(rev)
+}
+
+func (f topologyFollower) apply(changes []change, rev int64) {
+	v := f.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(changes) == 0 {
+		v.rev.topology = rev
+		v.advance()
+		return
+	}
+	for _, c := range changes {
+		if c.deleted {
+			delete(v.declared, c.key)
+			delete(v.broken, c.key)
+		} else {
+			f.put(c.entry)
+		}
+	}
+	f.done(rev)
+}
+
+func (f topologyFollower) put(e entry) {
+	delete(f.v.broken, e.key)
+	if err := f.v.declared.put(f.v.s.keys, e); err != nil {
+		f.v.broken[e.key] = err
+	}
+}
+
+func (f topologyFollower) done(rev int64) {
+	f.v.topology = nil
+	f.v.rev.topology = rev
+	f.v.tell(news{topology: true})
+}
+
+// tell wakes those whom the news concerns. The view is locked.
+func (v *View) tell(n news) {
+	v.advance()
+	if len(v.subs) == 0 {
+		return
+	}
+	if len(n.nodes) > 0 {
+		// Presence changes seldom: looking through all links beats an index.
+		for id, f := range v.links {
+			for node := range n.nodes {
+				if f.has(node) {
+					n.links[id] = struct{}{}
+					break
+				}
+			}
+		}
+	}
+	for s := range v.subs {
+		s.mark(n)
+	}
+}
+
+// advance wakes who waits for a revision.
+func (v *View) advance() {
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// has reports whether node stands on the link.
+func (f *linkFacts) has(node keychain.NodeID) bool {
+	_, up := slices.BinarySearch(f.record.State.Upstream, node)
+	_, down := slices.BinarySearch(f.record.State.Downstream, node)
+	return up || down
+}

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// share puts units together that fit into one transaction, in their order.
+func share(units []unit) [][]unit {
+	var groups [][]unit
+	ops, size := 0, 0
+	for _, u := range units {
+		if len(groups) == 0 || ops+len(u.ops) > maxOps || size+u.size > maxBytes {
+			groups, ops, size = append(groups, nil), 0, 0
+		}
+		last := len(groups) - 1
+		groups[last] = append(groups[last], u)
+		ops, size = ops+len(u.ops), size+u.size
+	}
+	return groups
+}
+
+// attempts is how often a write with an unknown outcome is looked into before
+// the call gives up.
+const attempts = 3
+
+// write writes a group of units in one transaction. When that does not go
+// through, it reads back what became of them and goes on with those that nobody
+// has touched, so that only those that are stale themselves are told so. They are
+// written under the same guard, which holds at most once: a first attempt whose
+// answer was lost cannot happen twice. An error says that etcd is away.
+func (s *Store) write(ctx context.Context, group []unit, out []Committed) error {
+	for range attempts {
+		held, rev, err := s.try(ctx, group)
+		if held {
+			for _, u := range group {
+				out[u.index].Revision = rev
+			}
+			return nil
+		}
+		err = s.failed(ctx, err, "write %s to etcd", group[0].key)
+		switch {
+		case fault.Is(err, fault.Refused):
+			return err
+		case fault.Is(err, fault.Invalid) && len(group) > 1:
+			return s.separately(ctx, group, out)
+		case fault.Is(err, fault.Invalid):
+			out[group[0].index].Err = err
+			return nil
+		}
+		if group, err = s.settle(ctx, group, out); err != nil || len(group) == 0 {
+			return err
+		}
+	}
+	if len(group) > 1 {
+		return s.separately(ctx, group, out)
+	}
+	return fault.New(fault.Unavailable, "write %s to etcd: it does not say whether it happened", group[0].key)
+}
+
+func (s *Store) separately(ctx context.Context, group []unit, out []Committed) error {
+	for i := range group {
+		if err := s.write(ctx, group[i:i+1], out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, err error) {
+	var guards []clientv3.Cmp
+	var ops []clientv3.Op
+	for _, u := range group {
+		guards = append(guards, at(u.key, u.base))
+		ops = append(ops, u.ops...)
+	}
+	return s.transact(ctx, guards, ops...)
+}
+
+// settle reads back what became of the units: what it finds written is
+// committed, what has moved on is Stale, and the rest, which nobody has touched,
+// it returns.
+func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]unit, error) {
+	keys := make([]string, len(group))
+	for i, u := range group {
+		keys[i] = u.key
+	}
+	found, err := s.read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var open []unit
+	for _, u := range group {
+		e := found[u.key]
+		if e.mod == u.base {
+			open = append(open, u)
+			continue
+		}
+		d, err := s.document(e)
+		switch {
+		case e.mod != 0 && err == nil && d.sameAs(u.doc):
+			out[u.index].Revision = e.mod
+		case e.mod != 0 && err != nil:
+			out[u.index].Err = err
+		default:
+			out[u.index].Err = fault.New(fault.Stale, "commit %s: somebody else changed it meanwhile", u.doc.Record.Link)
+		}
+	}
+	return open, nil
+}
