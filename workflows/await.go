@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 )
@@ -15,8 +17,7 @@ import (
 const gather = 15 * time.Millisecond
 
 // Await waits until there is news about some of the links, and returns what
-// there is. It returns empty-handed after awaitFor, or sooner when the view of
-// the store ends.
+// there is. It returns empty-handed after awaitFor, or when its worker stops.
 func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) {
 	defer beat(ctx)()
 	ids := make([]keychain.LinkID, len(q.Links))
@@ -27,6 +28,7 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 	defer sub.Close()
 	over := time.NewTimer(awaitFor)
 	defer over.Stop()
+	stopping := activity.GetWorkerStopChannel(ctx)
 	due := ids // look at every link once, then at those that change
 	for {
 		news, wake := a.look(q, due)
@@ -38,6 +40,9 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 		case <-ctx.Done():
 			timer.Stop()
 			return nil, failure(ctx.Err())
+		case <-stopping:
+			timer.Stop()
+			return nil, nil // so that another worker goes on at once
 		case <-over.C:
 			timer.Stop()
 			return nil, nil

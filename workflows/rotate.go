@@ -57,7 +57,7 @@ type rotation struct {
 	asked     []int           // the links that it was asked about
 	awaiting  workflow.Future // of Await, while it runs
 	forget    workflow.CancelFunc
-	stale     bool // the links that Await was asked about have changed
+	stale     bool             // the links that Await was asked about have changed
 	calls     workflow.Channel // of *abortCall, from the Update handler
 	cancelled bool
 	patience  time.Duration // before Begin is asked again
@@ -67,12 +67,12 @@ type rotation struct {
 // driven is one link of the batch.
 type driven struct {
 	link.Record
-	begun   bool           // ours, and in flight
-	done    bool           // its Result is final
-	dirty   bool           // to be saved
-	goal    link.Key       // what the rotation was to lead to
-	abort   string         // why it is to go back as soon as it is begun
-	why     string         // why it went back, or could not
+	begun   bool     // ours, and in flight
+	done    bool     // its Result is final
+	dirty   bool     // to be saved
+	goal    link.Key // what the rotation was to lead to
+	abort   string   // why it is to go back as soon as it is begun
+	why     string   // why it went back, or could not
 	started time.Time
 	result  Result
 }

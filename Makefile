@@ -1,0 +1,42 @@
+# Two commands are all that a newcomer needs: make demo, make test.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+.PHONY: build demo test race verify generate bench clean
+
+build: ## bin/keyorch and bin/keyorch-dev
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/keyorch ./cmd/keyorch
+	cd e2e && $(GO) build -o ../bin/keyorch-dev ./cmd/keyorch-dev
+
+demo: build ## three sites, one of them dead, on real servers
+	bin/keyorch-dev demo
+
+test: ## every test there is
+	$(GO) test ./...
+	cd e2e && $(GO) test -timeout 30m ./...
+
+race: ## the product's own tests under the race detector
+	$(GO) test -race ./...
+
+verify: ## format, tidy, vet, lint, determinism of workflows, generated files, import directions
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }
+	$(GO) mod tidy -diff
+	cd e2e && $(GO) mod tidy -diff
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	cd e2e && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
+	$(TOOL) workflowcheck ./workflows
+	$(GO) test -run 'Imports|Table|Doc|Requires|Pure|Key' .
+	$(GO) test -run 'Diagram|Schema|Scripts' ./link ./topology
+
+generate: ## write generated files anew: the phase diagram, the scripts' expected output
+	$(GO) test ./link ./topology -update
+
+bench: ## links a second, beside the same Vault and etcd calls without Temporal
+	$(GO) test -run '^$$' -bench . ./link ./topology
+	cd e2e && $(GO) test -run '^$$' -bench . -benchtime 1x .
+
+clean:
+	rm -rf bin

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/workflows"
+)
+
+func (a *app) abortVerb() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "abort LINK...",
+		Short: "Take links back to the key that their rotation came from",
+		Long: `Abort takes back the rotation of links that are in flight. Before the switch the
+new key is dropped; after it, upstream goes back to the old key, which every
+downstream node still accepts. It is refused when the old key is already being
+forgotten, when there is none, and when a sender has lost its counter under it.`,
+		ValidArgsFunction: a.completeLinks,
+	}
+	c.Flags().StringVar(&reason, "reason", "aborted by the operator", "why: it is kept with the rotation")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fault.New(fault.Invalid, "keyorch abort: name at least one link")
+		}
+		w, err := a.openWorld(c.Context())
+		if err != nil {
+			return err
+		}
+		defer w.close()
+		ids, err := w.known(args)
+		if err != nil {
+			return err
+		}
+		if err := w.openTemporal(c.Context()); err != nil {
+			return err
+		}
+		return w.abort(c.Context(), ids, reason)
+	}
+	return c
+}
+
+// abort asks the workflow of every link, and adopts those that have none any
+// more. Every link is tried; the first failure is the command's.
+func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string) error {
+	var failed error
+	campaigns := wiring.Campaigns{Client: w.temporal}
+	for _, id := range ids {
+		err := w.abortOne(ctx, campaigns, id, reason)
+		if err != nil {
+			_, _ = fmt.Fprintf(w.app.err, "%s: %v\n", id, err)
+			failed = cmpErr(failed, err)
+			continue
+		}
+		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", id)
+	}
+	if failed != nil {
+		return &exitError{code: exitCode(failed)}
+	}
+	return nil
+}
+
+func cmpErr(first, next error) error {
+	if first != nil {
+		return first
+	}
+	return next
+}
+
+func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id keychain.LinkID, reason string) error {
+	record, _ := w.view.Record(id)
+	owner := record.Owner
+	running := false
+	if owner != "" {
+		var err error
+		if running, err = campaigns.Running(ctx, owner); err != nil {
+			return err
+		}
+	}
+	if running {
+		return w.askToAbort(ctx, owner, id, reason)
+	}
+	if err := abortable(record.State); err != nil {
+		return err
+	}
+	// Nobody drives it: a workflow of its own adopts it and takes it back.
+	name := fmt.Sprintf("abort-%s-%d", id, record.State.Turn)
+	return campaigns.Start(ctx, name, workflows.Batch{
+		Campaign: name, Intent: workflows.ToAbort, Links: []keychain.LinkID{id}, Reason: reason,
+	})
+}
+
+func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
+	defer cancel()
+	handle, err := w.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: owner, UpdateName: workflows.AbortUpdate, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason}},
+	})
+	var answer workflows.AbortAnswer
+	if err == nil {
+		err = handle.Get(ctx, &answer)
+	}
+	if said := new(temporal.ApplicationError); errors.As(err, &said) {
+		return fault.New(fault.ParseKind(said.Type()), "%s", said.Message())
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "abort %s: no worker answers for %s", id, owner)
+	}
+	i := slices.IndexFunc(answer.Refused, func(d workflows.Denial) bool { return d.Link == id })
+	if i >= 0 {
+		return fault.New(fault.Refused, "abort: %s", answer.Refused[i].Reason)
+	}
+	return nil
+}

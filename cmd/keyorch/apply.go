@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/topology"
+)
+
+func (a *app) applyVerb() *cobra.Command {
+	var files []string
+	var dry bool
+	c := &cobra.Command{
+		Use:   "apply -f FILE|DIRECTORY|- ...",
+		Short: "Declare sites, nodes, links and policies",
+		Long: `Apply reads documents, checks all of them against each other and against what is
+declared already, and declares them. When anything is wrong, every problem is
+listed with its file, line and field, and nothing is changed.
+
+In Vault it makes the key-encryption key of every downstream site where it is
+missing, and writes what the agent of each site may open.`,
+		Example: `  keyorch apply -f network.yaml
+  keyorch apply -f network/ --dry-run`,
+		Args: noArguments,
+	}
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file, a directory, or - for standard input (may be repeated)")
+	c.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if len(files) == 0 {
+			return fault.New(fault.Invalid, "keyorch apply: say what to read with -f")
+		}
+		sources, err := topology.Read(a.in, files)
+		if err != nil {
+			return err
+		}
+		s, err := a.openStore(c.Context())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = s.Close() }()
+		return a.apply(c.Context(), s, sources, dry)
+	}
+	return c
+}
+
+func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Source, dry bool) error {
+	declared, base, err := s.TopologyAt(ctx)
+	if err != nil {
+		return err
+	}
+	wanted, err := topology.Parse(sources, wiring.Kinds(), declared)
+	if err != nil {
+		return err
+	}
+	if dry {
+		_, err := fmt.Fprintf(a.out, "valid: %d sites, %d nodes, %d links, %d policies; nothing was changed\n",
+			len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies))
+		return err
+	}
+	vault, err := a.openCustody(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wiring.Provision(ctx, vault, declared.Merge(wanted)); err != nil {
+		return err
+	}
+	applied, err := s.Apply(ctx, base, wanted)
+	for _, d := range applied {
+		_, _ = fmt.Fprintf(a.out, "%s %s %s\n", d.Kind, d.Name, d.Action)
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// version is set by the linker in a release.
+var version = "dev"
+
+// app is what every verb needs of the outside.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+}
+
+// run is the whole command: arguments in, exit code out.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, getenv func(string) string) int {
+	a := &app{in: in, out: out, err: errOut, getenv: getenv}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	say(errOut, err)
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "keyorch",
+		Short: "Rotate the keys of links in stages, without losing a packet",
+		Long: `keyorch gives every link of a network a new key while traffic flows: every node
+that receives accepts the new key before any node sends with it, and a link
+whose nodes do not all confirm keeps its old key.
+
+Connections are taken from the environment: ETCDCTL_ENDPOINTS, VAULT_ADDR,
+VAULT_TOKEN, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE.
+
+Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
+6 a server is unavailable.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fault.New(fault.Invalid, "unknown command %q: see keyorch --help", args[0])
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.Wrap(fault.Invalid, err, "%s", c.CommandPath())
+	})
+	root.AddCommand(
+		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.abortVerb(),
+		a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(),
+	)
+	return root
+}
+
+func (a *app) versionVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			c.Printf("keyorch %s\n", a.version())
+			return nil
+		},
+	}
+}
+
+func (a *app) version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return version
+}
+
+// noArguments is cobra.NoArgs with our kind of error.
+func noArguments(c *cobra.Command, args []string) error {
+	return fault.Wrap(fault.Invalid, cobra.NoArgs(c, args), "%s", c.CommandPath())
+}
+
+// logger writes to standard error.
+func (a *app) logger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fault.New(fault.Invalid, "--log-level %q: use debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: l})), nil
+}
+
+// quietly turns the end of the command's own context into success: a signal
+// that stops a server is not a failure.
+func quietly(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}

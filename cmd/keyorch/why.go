@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+)
+
+// whyOutput is what `why -o json` prints.
+type whyOutput struct {
+	Link     keychain.LinkID  `json:"link"`
+	Campaign string           `json:"campaign,omitempty"`
+	Owner    string           `json:"owner,omitempty"`
+	Turn     keychain.Turn    `json:"turn"`
+	Since    time.Time        `json:"since,omitzero"`
+	Last     link.Attempt     `json:"last,omitzero"`
+	Why      link.Explanation `json:"why"`
+}
+
+func (a *app) whyVerb() *cobra.Command {
+	c := &cobra.Command{
+		Use:               "why LINK",
+		Short:             "Explain what a link waits for, and what to do",
+		ValidArgsFunction: a.completeLinks,
+	}
+	out := formatFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fault.New(fault.Invalid, "keyorch why: name one link")
+		}
+		w, err := a.openWorld(c.Context())
+		if err != nil {
+			return err
+		}
+		defer w.close()
+		ids, err := w.known(args)
+		if err != nil {
+			return err
+		}
+		s, record, _ := w.snapshot(ids[0])
+		o := whyOutput{
+			Link: ids[0], Campaign: record.Last.Campaign, Owner: record.Owner, Turn: s.State.Turn,
+			Since: s.State.Since, Last: record.Last, Why: link.Explain(ids[0], s),
+		}
+		if *out != asTable {
+			return out.print(a.out, o)
+		}
+		printWhy(a.out, time.Now(), o)
+		return nil
+	}
+	return c
+}
+
+func printWhy(w io.Writer, now time.Time, o whyOutput) {
+	say := func(name, value string) {
+		if value != "" {
+			_, _ = fmt.Fprintf(w, "%-10s %s\n", name, value)
+		}
+	}
+	say("Link", string(o.Link))
+	say("Phase", fmt.Sprintf("%v, for %s (turn %d)", o.Why.Phase, age(now, o.Since), o.Turn))
+	say("Driven by", o.Owner)
+	say("Why", o.Why.Summary)
+	for _, wait := range o.Why.Awaiting {
+		text := fmt.Sprintf("%s %s", wait.Node, wait.For)
+		if wait.Message != "" {
+			text += fmt.Sprintf(" (%s for %s: %s)", wait.Fault, age(now, wait.Since), wait.Message)
+		} else if !wait.Present {
+			text += " (no agent serves it)"
+		}
+		say("Awaited", text)
+	}
+	if !o.Why.Gate.OK() {
+		say("Gate", o.Why.Gate.Gate+": "+o.Why.Gate.Reason)
+	}
+	say("Next", o.Why.Next)
+	say("Unblock", o.Why.Command)
+}

@@ -1,0 +1,43 @@
+package wiring
+
+import (
+	"github.com/keyorch/keyorch/agents"
+	"github.com/keyorch/keyorch/devices/exec"
+	"github.com/keyorch/keyorch/devices/sim"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// Devices builds the devices of nodes. Network is the simulated network of this
+// process, which sim devices without an address of their own belong to.
+type Devices struct{ Network *sim.Network }
+
+// Kinds is every kind of device that this build drives, with what checks its
+// parameters.
+func Kinds() topology.Kinds {
+	return topology.Kinds{
+		"exec": func(d topology.Device) (keychain.Capabilities, error) { return exec.Capabilities(d.Params) },
+		"sim":  func(d topology.Device) (keychain.Capabilities, error) { return sim.Capabilities(d.Params) },
+	}
+}
+
+// Open makes the device of one node. Faults: Invalid for parameters that its
+// kind refuses, and for a kind that this build does not have.
+func (d Devices) Open(n topology.Node) (agents.Node, error) {
+	switch n.Device.Kind {
+	case "exec":
+		gear, err := exec.New(n.Name, n.Device.Params)
+		if err != nil {
+			return agents.Node{}, err
+		}
+		return agents.Node{ID: n.Name, Upstream: gear.Upstream(), Downstream: gear.Downstream()}, nil
+	case "sim":
+		node, err := sim.New(n.Name, n.Device.Params, d.Network)
+		if err != nil {
+			return agents.Node{}, err
+		}
+		return agents.Node{ID: n.Name, Upstream: node.Upstream(), Downstream: node.Downstream()}, nil
+	}
+	return agents.Node{}, fault.New(fault.Invalid, "open node %s: this build has no device kind %q", n.Name, n.Device.Kind)
+}

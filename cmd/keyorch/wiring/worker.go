@@ -1,0 +1,89 @@
+package wiring
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/workflows"
+)
+
+// stopTime is how long a stopping worker waits for its activities.
+const stopTime = 5 * time.Second
+
+// Worker is what a worker is made of.
+type Worker struct {
+	Store    *store.Store
+	Custody  *custody.Custody
+	Temporal client.Client
+	Logger   *slog.Logger
+}
+
+// Run works until ctx ends, then finishes what it is doing and returns nil.
+func (w Worker) Run(ctx context.Context) error {
+	view, err := w.Store.View(ctx)
+	if err != nil {
+		return err
+	}
+	shown := watched{view}
+	campaigns := Campaigns{Client: w.Temporal}
+	t := worker.New(w.Temporal, workflows.TaskQueue, worker.Options{
+		WorkerStopTimeout: stopTime,
+		// Await holds a slot for as long as a batch has a link in flight.
+		MaxConcurrentActivityExecutionSize: 4096,
+	})
+	workflows.Register(t, workflows.NewActivities(records{w.Store}, shown, w.Custody, campaigns))
+	if err := t.Start(); err != nil {
+		return fault.New(fault.Unavailable, "start worker: temporal does not answer")
+	}
+	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
+	var mending sync.WaitGroup
+	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, w.Logger) })
+	<-ctx.Done()
+	t.Stop()
+	mending.Wait()
+	return nil
+}
+
+// records is the store as the workflows see it.
+type records struct{ store *store.Store }
+
+func (r records) Records(ctx context.Context, ids []keychain.LinkID) ([]link.Record, error) {
+	return r.store.Records(ctx, ids)
+}
+
+func (r records) Commit(ctx context.Context, changes []workflows.Change) ([]workflows.Committed, error) {
+	in := make([]store.Change, len(changes))
+	for i, c := range changes {
+		in[i] = store.Change(c)
+	}
+	out, err := r.store.Commit(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	committed := make([]workflows.Committed, len(out))
+	for i, c := range out {
+		committed[i] = workflows.Committed{Revision: c.Revision, Err: c.Err}
+	}
+	return committed, nil
+}
+
+// watched is the store's view as the workflows see it.
+type watched struct{ *store.View }
+
+func (v watched) Subscribe(ids []keychain.LinkID) workflows.Subscription {
+	return subscribed{v.View.Subscribe(ids)}
+}
+
+type subscribed struct{ *store.Subscription }
+
+func (s subscribed) Changed() <-chan struct{} { return s.C }
