@@ -1,9 +1,16 @@
 // Package topology is what the operator declares: sites, nodes, links and
 // policies, as YAML documents in the Kubernetes shape. It reads them, checks
 // them, and publishes a JSON schema for them.
+//
+// Reading is strict and all or nothing: Parse gives a Topology in which every
+// reference leads somewhere, or every problem there is with its file, its line
+// and what to do about it. What devices exist and what they can do is not known
+// here; the caller brings it as Kinds.
 package topology
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +19,14 @@ import (
 
 // APIVersion is the apiVersion of every document.
 const APIVersion = "keyorch/v1"
+
+// The kinds of documents, in the order in which they are written.
+const (
+	KindSite   = "Site"
+	KindNode   = "Node"
+	KindLink   = "Link"
+	KindPolicy = "Policy"
+)
 
 // Topology is a set of declarations, each kind sorted by name.
 type Topology struct {
@@ -40,7 +55,8 @@ type Node struct {
 }
 
 // Device says what drives a node. Kind selects the driver; Params are the rest
-// of the device's fields, and their meaning is the driver's own.
+// of the device's fields, and their meaning is the driver's own. Params hold
+// plain values: nil, bool, int64, float64, string, []any and map[string]any.
 type Device struct {
 	Kind   string
 	Params map[string]any
@@ -61,7 +77,8 @@ type Policy struct {
 	Name   string
 	Labels Labels
 	// Drain is the least time between the last upstream switch and the moment when
-	// the old key is forgotten.
+	// the old key is forgotten, from 0 to MaxDrain. A document without it means
+	// DefaultDrain.
 	Drain time.Duration
 }
 
@@ -69,34 +86,29 @@ type Policy struct {
 // waiting costs nothing, and a packet that comes later is lost.
 const DefaultDrain = 5 * time.Second
 
+// MaxDrain is the longest drain time.
+const MaxDrain = 24 * time.Hour
+
 // Node finds a node by name.
 func (t Topology) Node(name keychain.NodeID) (Node, bool) {
-	i := slices.IndexFunc(t.Nodes, func(n Node) bool { return n.Name == name })
-	if i < 0 {
-		return Node{}, false
-	}
-	return t.Nodes[i], true
+	return find(t.Nodes, name, func(n Node) keychain.NodeID { return n.Name })
 }
 
 // Link finds a link by name.
 func (t Topology) Link(name keychain.LinkID) (Link, bool) {
-	i := slices.IndexFunc(t.Links, func(l Link) bool { return l.Name == name })
-	if i < 0 {
-		return Link{}, false
-	}
-	return t.Links[i], true
+	return find(t.Links, name, func(l Link) keychain.LinkID { return l.Name })
 }
 
 // PolicyOf is the policy of a link: the one that it names, or the defaults.
 func (t Topology) PolicyOf(l Link) Policy {
-	i := slices.IndexFunc(t.Policies, func(p Policy) bool { return l.Policy != "" && p.Name == l.Policy })
-	if i < 0 {
+	p, ok := find(t.Policies, l.Policy, func(p Policy) string { return p.Name })
+	if l.Policy == "" || !ok {
 		return Policy{Drain: DefaultDrain}
 	}
-	return t.Policies[i]
+	return p
 }
 
-// Sites gives the sites of the nodes named, sorted, each once. Nodes that are
+// SitesOf gives the sites of the nodes named, sorted, each once. Nodes that are
 // not declared are left out.
 func (t Topology) SitesOf(nodes []keychain.NodeID) []keychain.SiteID {
 	var sites []keychain.SiteID
@@ -107,4 +119,44 @@ func (t Topology) SitesOf(nodes []keychain.NodeID) []keychain.SiteID {
 	}
 	slices.Sort(sites)
 	return slices.Compact(sites)
+}
+
+// Merge is t with every object of o added, or put in the place of the one that
+// has its name.
+func (t Topology) Merge(o Topology) Topology {
+	return Topology{
+		Sites:    merge(t.Sites, o.Sites, func(s Site) keychain.SiteID { return s.Name }),
+		Nodes:    merge(t.Nodes, o.Nodes, func(n Node) keychain.NodeID { return n.Name }),
+		Links:    merge(t.Links, o.Links, func(l Link) keychain.LinkID { return l.Name }),
+		Policies: merge(t.Policies, o.Policies, func(p Policy) string { return p.Name }),
+	}
+}
+
+func merge[T any, N cmp.Ordered](a, b []T, name func(T) N) []T {
+	all := make(map[N]T, len(a)+len(b))
+	for _, list := range [][]T{a, b} {
+		for _, object := range list {
+			all[name(object)] = object
+		}
+	}
+	var out []T
+	for _, n := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[n])
+	}
+	return out
+}
+
+// find looks by halves, as the lists are sorted by name, and then one by one:
+// a Topology written by hand may not be.
+func find[T any, N cmp.Ordered](list []T, name N, nameOf func(T) N) (T, bool) {
+	if i, ok := slices.BinarySearchFunc(list, name, func(o T, n N) int { return cmp.Compare(nameOf(o), n) }); ok {
+		return list[i], true
+	}
+	for _, object := range list {
+		if nameOf(object) == name {
+			return object, true
+		}
+	}
+	var none T
+	return none, false
 }

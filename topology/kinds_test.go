@@ -1,0 +1,39 @@
+package topology_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// someKinds are device kinds of every sort: two that can stage, two that cannot.
+func someKinds() topology.Kinds {
+	can := func(accept int, separate bool) func(topology.Device) (keychain.Capabilities, error) {
+		return func(topology.Device) (keychain.Capabilities, error) {
+			return keychain.Capabilities{AcceptMany: accept, SwitchSeparate: separate}, nil
+		}
+	}
+	return topology.Kinds{
+		"sim":    can(2, true),
+		"single": can(1, true),
+		"direct": can(2, false),
+		"exec": func(d topology.Device) (keychain.Capabilities, error) {
+			if command, ok := d.Params["command"].([]any); !ok || len(command) == 0 {
+				return keychain.Capabilities{}, errors.New("command is missing:\nlist the program and its arguments")
+			}
+			return keychain.Capabilities{AcceptMany: 4, SwitchSeparate: true}, nil
+		},
+	}
+}
+
+// parse reads one text and fails the test if it is refused.
+func parse(t *testing.T, text string, declared topology.Topology) topology.Topology {
+	t.Helper()
+	got, err := topology.Parse([]topology.Source{{Name: "test.yaml", Data: []byte(text)}}, someKinds(), declared)
+	if err != nil {
+		t.Fatalf("parse:\n%v", err)
+	}
+	return got
+}
