@@ -7,10 +7,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 )
+
+// version is set by the linker in a release.
+var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	os.Exit(cli.Run(ctx, cli.Process{
+		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: version,
+	}))
 }

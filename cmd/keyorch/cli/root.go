@@ -1,4 +1,7 @@
-package main
+// Package cli is the keyorch command: its verbs, their output and their exit
+// codes. It is a package so that the development servers and the end-to-end tests
+// run the very same verbs.
+package cli
 
 import (
 	"context"
@@ -12,26 +15,33 @@ import (
 	"github.com/keyorch/keyorch/fault"
 )
 
-// version is set by the linker in a release.
-var version = "dev"
+// Process is what a run of the command takes from its process.
+type Process struct {
+	Args     []string
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+	Version  string // "dev" or empty when it was not built for a release
+}
 
 // app is what every verb needs of the outside.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	release  string
 }
 
-// run is the whole command: arguments in, exit code out.
-func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, getenv func(string) string) int {
-	a := &app{in: in, out: out, err: errOut, getenv: getenv}
+// Run is the whole command: arguments in, exit code out.
+func Run(ctx context.Context, p Process) int {
+	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, release: p.Version}
 	root := a.root()
-	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetArgs(append([]string{}, p.Args...))
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
 	err := root.ExecuteContext(ctx)
-	say(errOut, err)
+	say(p.Err, err)
 	return exitCode(err)
 }
 
@@ -81,10 +91,13 @@ func (a *app) versionVerb() *cobra.Command {
 }
 
 func (a *app) version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" {
+	if a.release != "" && a.release != "dev" {
+		return a.release
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
-	return version
+	return "dev"
 }
 
 // noArguments is cobra.NoArgs with our kind of error.
