@@ -1,0 +1,154 @@
+package custody
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// maxAnswer is the longest answer of Vault that is read, in bytes.
+const maxAnswer = 1 << 20
+
+// noSuchKey is what Transit says, with status 400, of a KEK that is not there.
+// It is compared with and never shown.
+const noSuchKey = "encryption key not found"
+
+// call is one request as errors tell of it.
+type call struct {
+	path string
+	what string // "datakey/wrapped under keyorch-site-dc2"
+	kek  string // the KEK that is used, if any
+	// bad is the error of a request that Vault calls bad (status 400); nil means
+	// Invalid.
+	bad error
+	// absent is the error of a path with nothing there (status 404); nil means
+	// Refused.
+	absent error
+}
+
+// do runs one request within the time limit and reads its data into out. The
+// bytes that held the answer are cleared: they may hold a key.
+func (c *Custody) do(ctx context.Context, what call, out any, send func(context.Context) (*api.Response, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	resp, err := send(ctx)
+	if resp != nil {
+		defer func() { _ = resp.Body.Close() }()
+	}
+	if err != nil {
+		return c.failed(ctx, what, err)
+	}
+	body, err := readAll(resp.Body)
+	defer clear(body)
+	switch {
+	case err != nil:
+		return c.away(ctx, err)
+	case out == nil:
+		return nil
+	}
+	answer := struct {
+		Data any `json:"data"`
+	}{Data: out}
+	if json.Unmarshal(body, &answer) != nil {
+		return c.garbled()
+	}
+	return nil
+}
+
+// garbled is an answer that cannot be Vault's: a proxy's page, say.
+func (c *Custody) garbled() error {
+	return fault.New(fault.Unavailable, "reach vault at %s: what answers there does not speak like Vault", c.address)
+}
+
+// failed turns the client's error into one of keyorch. Nothing that the server
+// wrote gets into it: of an answer only the status is used.
+func (c *Custody) failed(ctx context.Context, what call, err error) error {
+	code, answered := status(err)
+	switch {
+	case !answered:
+		return c.away(ctx, err)
+	case code == http.StatusBadRequest && what.kek != "" && said(err, noSuchKey):
+		return fault.New(fault.Refused, "vault refuses %s: it has no key of that name", what.what)
+	case code == http.StatusBadRequest && what.bad != nil:
+		return what.bad
+	case code == http.StatusForbidden:
+		return fault.New(fault.Refused,
+			"vault refuses %s: the token's policy does not allow it, or the token has ended", what.what)
+	case code == http.StatusNotFound && what.absent != nil:
+		return what.absent
+	case code == http.StatusNotFound:
+		return fault.New(fault.Refused, "vault refuses %s: there is nothing at %s", what.what, what.path)
+	case code == http.StatusTooManyRequests:
+		return fault.New(fault.Unavailable, "reach vault at %s: it is too busy", c.address)
+	case code == http.StatusServiceUnavailable:
+		return fault.New(fault.Unavailable, "reach vault at %s: it is sealed or not ready (status 503)", c.address)
+	case code >= http.StatusInternalServerError, code == http.StatusPreconditionFailed:
+		return fault.New(fault.Unavailable, "reach vault at %s: it failed with status %d", c.address, code)
+	}
+	return fault.New(fault.Invalid, "vault refuses %s: status %d", what.what, code)
+}
+
+// away says why there was no answer. Only causes that this host knows of are
+// named: the message of a broken answer would quote it.
+func (c *Custody) away(ctx context.Context, err error) error {
+	var op *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fault.Wrap(fault.Unavailable, ctx.Err(), "reach vault at %s", c.address)
+	case ctx.Err() != nil:
+		return fault.Wrap(fault.Unavailable, ctx.Err(), "reach vault at %s: no answer", c.address)
+	case errors.As(err, &op):
+		return fault.Wrap(fault.Unavailable, op, "reach vault at %s", c.address)
+	case errors.As(err, &untrusted):
+		return fault.New(fault.Unavailable, "reach vault at %s: its certificate is not trusted: check VAULT_CACERT", c.address)
+	}
+	return fault.New(fault.Unavailable, "reach vault at %s: no usable answer", c.address)
+}
+
+// status is the HTTP status of err, if it is an answer of the server.
+func status(err error) (int, bool) {
+	var answer *api.ResponseError
+	if !errors.As(err, &answer) {
+		return 0, false
+	}
+	return answer.StatusCode, true
+}
+
+// said reports whether the server's answer holds text.
+func said(err error, text string) bool {
+	var answer *api.ResponseError
+	return errors.As(err, &answer) && strings.Contains(strings.Join(answer.Errors, "\n"), text)
+}
+
+// readAll reads an answer into one buffer, without the growing copies of
+// io.ReadAll that nobody would clear.
+func readAll(r io.Reader) ([]byte, error) {
+	buf := make([]byte, 0, 4096)
+	for {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return buf, err
+		case len(buf) > maxAnswer:
+			return buf, errors.New("the answer is too long")
+		case len(buf) == cap(buf):
+			grown := make([]byte, len(buf), 2*cap(buf))
+			copy(grown, buf)
+			clear(buf)
+			buf = grown
+		}
+	}
+}

@@ -1,0 +1,163 @@
+// Package custody keeps link keys in the care of Vault Transit: it has them
+// minted already wrapped, and opens them at the site that they were minted for.
+//
+// Each downstream site has a key-encryption key (KEK) of its own; a link whose
+// downstream nodes stand in several sites has one of its own as well. KEKs are
+// derived, with link and epoch as the context, so that a wrapped key opens only
+// as the key that it was minted for. The worker's policy allows minting and
+// nothing else: it cannot read a link key, and neither can anyone who reads etcd
+// or Temporal.
+//
+// There is deliberately no call that mints a key in the clear, none that stores
+// one, and no retry: callers know better when to come again.
+package custody
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+const (
+	defaultMount   = "transit"
+	defaultTimeout = 15 * time.Second
+	// idleConns is how many connections to Vault stay open between calls: a batch
+	// of links is minted, and a site's keys are opened, with many calls at once.
+	idleConns = 64
+)
+
+// Config says how to reach Vault. A zero field takes what Vault's own client
+// takes: VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT and the rest of
+// its environment.
+type Config struct {
+	Address   string
+	Token     string
+	Namespace string
+	// Mount is the path of the Transit engine; "transit" when empty.
+	Mount string
+}
+
+// Custody mints and opens link keys. It is safe for concurrent use.
+type Custody struct {
+	client  *api.Client
+	mount   string
+	address string // as shown to people: without a user or a password
+	timeout time.Duration
+}
+
+// Open prepares a client of Vault and does not use the network. Errors are
+// Invalid: a malformed address, or an environment that the client cannot use.
+func Open(cfg Config) (*Custody, error) {
+	conf := api.DefaultConfig()
+	if conf.Error != nil {
+		return nil, fault.Wrap(fault.Invalid, conf.Error, "read the Vault settings of the environment")
+	}
+	if cfg.Address != "" {
+		conf.Address, conf.AgentAddress = cfg.Address, ""
+	}
+	timeout := defaultTimeout
+	if os.Getenv(api.EnvVaultClientTimeout) != "" {
+		timeout = conf.Timeout
+	}
+	address := conf.Address
+	if conf.AgentAddress != "" {
+		address = conf.AgentAddress
+	}
+	shown, err := shownAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	mount := strings.Trim(cfg.Mount, "/")
+	if mount == "" {
+		mount = defaultMount
+	}
+	client, err := api.NewClient(conf)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "open vault client for %s: the client refuses its settings", shown)
+	}
+	// Each call has a context of its own with the time limit. The client's own
+	// limit would end before the answer has been read.
+	client.SetClientTimeout(0)
+	client.SetMaxRetries(0)
+	client.SetMaxIdleConnections(idleConns)
+	if cfg.Token != "" {
+		client.SetToken(cfg.Token)
+	}
+	if cfg.Namespace != "" {
+		client.SetNamespace(cfg.Namespace)
+	}
+	return &Custody{client: client, mount: mount, address: shown, timeout: timeout}, nil
+}
+
+// shownAddress checks address and gives it back fit for messages. The address
+// itself is not echoed when it is malformed: it may hold a password.
+func shownAddress(address string) (string, error) {
+	const want = "the vault address is not one: it is like https://vault.example:8200"
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return "", fault.New(fault.Invalid, want)
+	case u.Scheme == "unix" && u.Path != "":
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return "", fault.New(fault.Invalid, want)
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String(), nil
+}
+
+// Address is where Vault is, as shown to people.
+func (c *Custody) Address() string { return c.address }
+
+// Ping asks Vault for its health. It is Unavailable, naming the address, when
+// Vault is away, sealed or not initialised.
+func (c *Custody) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	health, err := c.client.Sys().HealthWithContext(ctx)
+	switch {
+	case err != nil:
+		if _, ok := status(err); ok {
+			return fault.New(fault.Unavailable, "reach vault at %s: it does not report its health", c.address)
+		}
+		return c.away(ctx, err)
+	case !health.Initialized:
+		return fault.New(fault.Unavailable, "reach vault at %s: it is not initialised", c.address)
+	case health.Sealed:
+		return fault.New(fault.Unavailable, "reach vault at %s: it is sealed", c.address)
+	}
+	return nil
+}
+
+// WritePolicy creates or replaces the ACL policy name.
+func (c *Custody) WritePolicy(ctx context.Context, name, hcl string) error {
+	if !policyName(name) {
+		return fault.New(fault.Invalid, "write vault policy: the name is not one of keyorch's")
+	}
+	return c.write(ctx, call{path: "sys/policies/acl/" + name, what: "writing policy " + name},
+		map[string]any{"policy": hcl}, nil)
+}
+
+// write sends in and reads the data of the answer into out, unless that is nil.
+func (c *Custody) write(ctx context.Context, what call, in map[string]any, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fault.New(fault.Invalid, "%s: the request does not encode", what.what)
+	}
+	return c.do(ctx, what, out, func(ctx context.Context) (*api.Response, error) {
+		return c.client.Logical().WriteRawWithContext(ctx, what.path, body)
+	})
+}
+
+// read reads the data at a path into out.
+func (c *Custody) read(ctx context.Context, what call, out any) error {
+	return c.do(ctx, what, out, func(ctx context.Context) (*api.Response, error) {
+		return c.client.Logical().ReadRawWithContext(ctx, what.path)
+	})
+}

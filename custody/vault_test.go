@@ -1,0 +1,197 @@
+package custody
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// fakeVault is a Vault with state: it keeps KEKs, really wraps under a key
+// derived from the context, and allows a token what its policy says.
+type fakeVault struct {
+	*httptest.Server
+	mu       sync.Mutex
+	keks     map[string]*fakeKEK
+	policies map[string]string                                 // token → policy, in HCL
+	acl      map[string]string                                 // policies written
+	minted   [][]byte                                          // every key ever minted
+	sealed   bool                                              // as /sys/health tells
+	before   func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
+	size     int                                               // of a minted key, in bytes
+}
+
+type fakeKEK struct {
+	Type       string `json:"type"`
+	Derived    bool   `json:"derived"`
+	Exportable bool   `json:"exportable"`
+	root       []byte
+}
+
+func newVault(t *testing.T) *fakeVault {
+	t.Helper()
+	v := &fakeVault{keks: map[string]*fakeKEK{}, policies: map[string]string{}, acl: map[string]string{}, size: 32}
+	v.Server = httptest.NewServer(v)
+	t.Cleanup(v.Close)
+	t.Setenv("VAULT_ADDR", "")
+	t.Setenv("VAULT_TOKEN", "")
+	return v
+}
+
+// as opens a custody with a token under policy.
+func (v *fakeVault) as(t *testing.T, token, policy string) *Custody {
+	t.Helper()
+	v.mu.Lock()
+	v.policies[token] = policy
+	v.mu.Unlock()
+	c, err := Open(Config{Address: v.URL, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var pathRule = regexp.MustCompile(`path "([^"]+)" \{\s*capabilities = \[([^\]]*)\]`)
+
+// allows evaluates a policy as Vault does, as far as keyorch's rules go.
+func allows(policy, path, capability string) bool {
+	for _, m := range pathRule.FindAllStringSubmatch(policy, -1) {
+		prefix, glob := strings.CutSuffix(m[1], "*")
+		if (path == m[1] || glob && strings.HasPrefix(path, prefix)) && strings.Contains(m[2], `"`+capability+`"`) {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v.mu.Lock()
+	before := v.before
+	v.mu.Unlock()
+	if before != nil && before(w, r) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	path := strings.TrimPrefix(r.URL.Path, "/v1/")
+	if path == "sys/health" {
+		answer(w, 200, map[string]any{"initialized": true, "sealed": v.sealed})
+		return
+	}
+	capability := "update"
+	if r.Method == http.MethodGet {
+		capability = "read"
+	}
+	if !allows(v.policies[r.Header.Get("X-Vault-Token")], path, capability) {
+		answer(w, 403, map[string]any{"errors": []string{"permission denied"}})
+		return
+	}
+	var in struct {
+		Context    []byte `json:"context"`
+		Ciphertext string `json:"ciphertext"`
+		Policy     string `json:"policy"`
+		fakeKEK
+	}
+	body, _ := io.ReadAll(r.Body)
+	if len(body) > 0 && json.Unmarshal(body, &in) != nil {
+		answer(w, 400, map[string]any{"errors": []string{"bad body"}})
+		return
+	}
+	name := path[strings.LastIndex(path, "/")+1:]
+	switch {
+	case strings.HasPrefix(path, "sys/policies/acl/"):
+		v.acl[name] = in.Policy
+		w.WriteHeader(204)
+	case strings.HasPrefix(path, "transit/keys/"):
+		v.key(w, r, name, in.fakeKEK)
+	case v.keks[name] == nil:
+		answer(w, 400, map[string]any{"errors": []string{"encryption key not found"}})
+	case strings.HasPrefix(path, "transit/datakey/wrapped/"):
+		key := make([]byte, v.size)
+		_, _ = rand.Read(key)
+		v.minted = append(v.minted, key)
+		box := v.keks[name].box(in.Context)
+		nonce := make([]byte, box.NonceSize())
+		_, _ = rand.Read(nonce)
+		sealed := base64.StdEncoding.EncodeToString(box.Seal(nonce, nonce, key, nil))
+		answer(w, 200, map[string]any{"data": map[string]any{"ciphertext": "vault:v1:" + sealed}})
+	case strings.HasPrefix(path, "transit/decrypt/"):
+		v.decrypt(w, v.keks[name].box(in.Context), in.Ciphertext)
+	}
+}
+
+func (v *fakeVault) decrypt(w http.ResponseWriter, box cipher.AEAD, ciphertext string) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(ciphertext, "vault:v1:"))
+	if err != nil || len(raw) < box.NonceSize() {
+		answer(w, 400, map[string]any{"errors": []string{"invalid ciphertext"}})
+		return
+	}
+	key, err := box.Open(nil, raw[:box.NonceSize()], raw[box.NonceSize():], nil)
+	if err != nil {
+		answer(w, 400, map[string]any{"errors": []string{"cipher: message authentication failed"}})
+		return
+	}
+	answer(w, 200, map[string]any{"data": map[string]any{"plaintext": key}})
+}
+
+func (v *fakeVault) key(w http.ResponseWriter, r *http.Request, name string, want fakeKEK) {
+	if r.Method == http.MethodGet {
+		if v.keks[name] == nil {
+			answer(w, 404, map[string]any{"errors": []string{}})
+			return
+		}
+		answer(w, 200, map[string]any{"data": v.keks[name]})
+		return
+	}
+	if v.keks[name] == nil {
+		want.root = make([]byte, 32)
+		_, _ = rand.Read(want.root)
+		v.keks[name] = &want
+	}
+	answer(w, 200, map[string]any{"data": v.keks[name]})
+}
+
+// box is the AEAD under the key that context derives.
+func (k *fakeKEK) box(context []byte) cipher.AEAD {
+	key, err := hkdf.Key(sha256.New, k.root, nil, string(context), 32)
+	if err != nil {
+		panic(err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err)
+	}
+	box, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return box
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func (v *fakeVault) setBefore(f func(w http.ResponseWriter, r *http.Request) bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.before = f
+}
+
+func (v *fakeVault) lastMinted() []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.minted[len(v.minted)-1]
+}
