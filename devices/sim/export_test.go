@@ -1,0 +1,19 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+)
+
+// Dump writes all that a network knows, keys included.
+func Dump(out io.Writer, w *Network) {
+	for _, c := range w.cables {
+		for id, p := range c.ports {
+			fmt.Fprintln(out, id, p.accepts, p.held, p.sends, p.used)
+			for _, k := range p.accepts {
+				fmt.Fprintf(out, "%s\n", k.key[:])
+			}
+		}
+		fmt.Fprintln(out, c.inFlight)
+	}
+}
