@@ -1,8 +1,15 @@
 package topology
 
 import (
+	"cmp"
+	"fmt"
 	"io"
 	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -12,8 +19,8 @@ import (
 // Encode writes t as YAML documents that Parse reads back to the same: sites,
 // nodes, links, policies. It writes nothing for an empty Topology.
 //
-// The error is of kind Invalid when a device's parameter cannot be written as
-// YAML, and otherwise that of w.
+// The error is of kind Invalid when a device's parameter is no plain value, and
+// otherwise that of w.
 func Encode(w io.Writer, t Topology) error {
 	documents := t.envelopes()
 	if len(documents) == 0 {
@@ -22,26 +29,15 @@ func Encode(w io.Writer, t Topology) error {
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	for _, d := range documents {
-		if err := enc.Encode(d); err != nil {
+		value, err := d.plain()
+		if err != nil {
 			return fault.Wrap(fault.Invalid, err, "write %s %s", d.Kind, d.Metadata.Name)
+		}
+		if err := enc.Encode(yamlNode(value)); err != nil {
+			return fmt.Errorf("write %s %s: %w", d.Kind, d.Metadata.Name, err)
 		}
 	}
 	return enc.Close()
-}
-
-// MarshalYAML writes a node's device with its kind first.
-func (s nodeSpec) MarshalYAML() (any, error) {
-	params := maps.Clone(s.Device)
-	kind, _ := params["kind"].(string)
-	delete(params, "kind")
-	type kindFirst struct {
-		Kind   string         `yaml:"kind"`
-		Params map[string]any `yaml:",inline"`
-	}
-	return struct {
-		Site   string    `yaml:"site"`
-		Device kindFirst `yaml:"device"`
-	}{s.Site, kindFirst{kind, params}}, nil
 }
 
 // envelopes are the documents of t.
@@ -60,4 +56,79 @@ func (t Topology) envelopes() []envelope {
 		out = append(out, p.envelope())
 	}
 	return out
+}
+
+// yamlNode writes a plain value. The styles are chosen here, because the
+// library's own choice for texts with tabs or leading blanks, and for the key
+// "<<", does not come back as what it was.
+func yamlNode(v any) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode}
+	switch v := v.(type) {
+	case nil:
+		n.Tag, n.Value = "!!null", "null"
+	case bool:
+		n.Tag, n.Value = "!!bool", strconv.FormatBool(v)
+	case int64:
+		n.Tag, n.Value = "!!int", strconv.FormatInt(v, 10)
+	case float64:
+		n.Tag, n.Value = "!!float", strconv.FormatFloat(v, 'g', -1, 64)
+	case string:
+		n.Tag, n.Value, n.Style = "!!str", v, styleOf(v)
+	case []any:
+		n.Kind = yaml.SequenceNode
+		n.Style = yaml.FlowStyle
+		width := 0
+		for _, item := range v {
+			in := yamlNode(item)
+			n.Content = append(n.Content, in)
+			if width += 2 + len(in.Value); in.Kind != yaml.ScalarNode || width > 70 {
+				n.Style = 0
+			}
+		}
+	case map[string]any:
+		n.Kind = yaml.MappingNode
+		for _, k := range slices.SortedFunc(maps.Keys(v), byRank) {
+			n.Content = append(n.Content, yamlNode(k), yamlNode(v[k]))
+		}
+	}
+	return n
+}
+
+// byRank sorts the fields of a document as people write them; what has no rank
+// comes last, by name.
+func byRank(a, b string) int {
+	rank := func(s string) int {
+		if i := slices.Index([]string{"apiVersion", "kind", "metadata", "name", "labels", "spec", "site", "device",
+			"upstream", "downstream", "policy"}, s); i >= 0 {
+			return i
+		}
+		return 100
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+}
+
+// otherReaders matches what readers of YAML 1.1 take for a truth value, for a
+// sign with a meaning, or for a number to the base of sixty.
+var otherReaders = regexp.MustCompile(`^(?i:y|yes|on|n|no|off|<<|=)$|^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
+
+func styleOf(s string) yaml.Style {
+	switch {
+	case strings.Contains(s, "\n") && readable(s):
+		return yaml.LiteralStyle
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }), otherReaders.MatchString(s):
+		return yaml.DoubleQuotedStyle
+	}
+	return 0
+}
+
+// readable reports whether s is lines of plain text, as a script is: nothing in
+// it depends on blanks at the edges or on what cannot be seen.
+func readable(s string) bool {
+	for i, line := range strings.Split(strings.TrimSuffix(s, "\n"), "\n") {
+		if i == 0 && (line == "" || line[0] == ' ') || line != strings.TrimRight(line, " ") ||
+			strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return false
+		}
+	}
+	return !strings.HasSuffix(s, "\n\n")
 }

@@ -9,36 +9,36 @@ import (
 	"github.com/keyorch/keyorch/fault"
 )
 
-// envelope is the document around every object, in JSON and in YAML.
+// envelope is the document around every object, on its way out.
 type envelope struct {
-	APIVersion string   `json:"apiVersion" yaml:"apiVersion"`
-	Kind       string   `json:"kind" yaml:"kind"`
-	Metadata   metadata `json:"metadata" yaml:"metadata"`
-	Spec       any      `json:"spec" yaml:"spec"`
+	APIVersion string   `json:"apiVersion"`
+	Kind       string   `json:"kind"`
+	Metadata   metadata `json:"metadata"`
+	Spec       any      `json:"spec"`
 }
 
 type metadata struct {
-	Name   string `json:"name" yaml:"name"`
-	Labels Labels `json:"labels,omitempty" yaml:"labels,omitempty"`
+	Name   string `json:"name"`
+	Labels Labels `json:"labels,omitempty"`
 }
 
 type siteSpec struct {
-	Description string `json:"description,omitempty" yaml:"description,omitempty"`
+	Description string `json:"description,omitempty"`
 }
 
 type nodeSpec struct {
-	Site   string         `json:"site" yaml:"site"`
-	Device map[string]any `json:"device" yaml:"device"`
+	Site   string         `json:"site"`
+	Device map[string]any `json:"device"`
 }
 
 type linkSpec struct {
-	Upstream   []string `json:"upstream" yaml:"upstream,flow"`
-	Downstream []string `json:"downstream" yaml:"downstream,flow"`
-	Policy     string   `json:"policy,omitempty" yaml:"policy,omitempty"`
+	Upstream   []string `json:"upstream"`
+	Downstream []string `json:"downstream"`
+	Policy     string   `json:"policy,omitempty"`
 }
 
 type policySpec struct {
-	Drain string `json:"drain" yaml:"drain"`
+	Drain string `json:"drain"`
 }
 
 func envelop(kind, name string, labels Labels, spec any) envelope {

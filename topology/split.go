@@ -111,6 +111,7 @@ var syntaxHints = map[string]string{
 	"did not find expected ',' or ']'":               "close the bracket",
 	"did not find expected ',' or '}'":               "close the brace",
 	"found unexpected end of stream":                 "close the quote",
+	"found incompatible YAML document":               "take the %YAML line out",
 	"could not find expected ':'":                    "write a field as \"name: value\"",
 	"mapping values are not allowed in this context": "put a text that has \": \" in it in quotes",
 }
