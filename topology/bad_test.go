@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
 )
 
@@ -130,6 +131,17 @@ func TestTheSchemaRefusesWhatHasTheWrongShape(t *testing.T) {
 	for _, file := range badFiles(t, "refs-*") {
 		if refused, all := schemaRefuses(t, schema, file); refused != 0 || all == 0 {
 			t.Errorf("%s: the schema refuses %d of %d documents", file, refused, all)
+		}
+	}
+}
+
+func TestTheSchemaAndTheVocabularyAgreeOnNames(t *testing.T) {
+	schema := schemaOfTheirOwn(t)
+	for _, name := range []string{"a", "0", "a-b", "a--b", "-a", "a-", "A", "", "a.b", "a_b", "a/b", "é", "a\n", " a",
+		strings.Repeat("x", keychain.MaxName), strings.Repeat("x", keychain.MaxName+1)} {
+		document := map[string]any{"apiVersion": topology.APIVersion, "kind": "Site", "metadata": map[string]any{"name": name}}
+		if ok, valid := schema.Validate(document) == nil, keychain.ValidName(name) == nil; ok != valid {
+			t.Errorf("%q: the schema says %v, ValidName %v", name, ok, valid)
 		}
 	}
 }

@@ -28,12 +28,6 @@ type checker struct {
 	guesses  int                                   // how many names may still be guessed
 }
 
-// device is what its kind says about the device of one node.
-type device struct {
-	capabilities keychain.Capabilities
-	problem      finding // its message is empty when there is none
-}
-
 // maxGuesses bounds the search for names that were meant, which is slow.
 const maxGuesses = 100
 
@@ -147,8 +141,10 @@ func (c *checker) node(d document, n Node) {
 			"take it out of its links first, apply that, and then move it")
 	}
 	device := c.device(n)
-	if device.problem.message != "" {
-		c.say(d, device.problem.at, device.problem.message, device.problem.hint)
+	for _, f := range device.problems {
+		c.problems = append(c.problems, d.problem(f))
+	}
+	if len(device.problems) > 0 {
 		return
 	}
 	why := device.capabilities.CannotStage()
@@ -207,34 +203,12 @@ func (c *checker) stages(d document, at path, name keychain.NodeID) {
 	}
 	device := c.device(n)
 	switch {
-	case device.problem.message == "":
+	case len(device.problems) == 0:
 		if why := device.capabilities.CannotStage(); why != "" {
 			c.say(d, at, fmt.Sprintf("the device of node %q (kind %s) cannot stage: %s", name, n.Device.Kind, why), stageHint)
 		}
 	case c.inSource[KindNode+" "+string(name)]: // the node's own document has the problem
 	default:
-		c.say(d, at, fmt.Sprintf("the device of node %q cannot be used: %s", name, device.problem.message), device.problem.hint)
+		c.say(d, at, fmt.Sprintf("the device of node %q cannot be used: %s", name, device.problems[0].message), device.problems[0].hint)
 	}
-}
-
-// device asks the kind of a node's device about it, once.
-func (c *checker) device(n Node) device {
-	if c.kinds == nil {
-		return device{}
-	}
-	if known, ok := c.devices[n.Name]; ok {
-		return known
-	}
-	var d device
-	ask, ok := c.kinds[n.Device.Kind]
-	if !ok {
-		d.problem = finding{at: path{"spec", "device", "kind"}, message: fmt.Sprintf("there is no device kind %q", n.Device.Kind),
-			hint: kindHint(n.Device.Kind, slices.Sorted(maps.Keys(c.kinds)))}
-	} else if capabilities, err := ask(n.Device); err != nil {
-		d.problem = finding{at: path{"spec", "device"}, message: strings.Join(strings.Fields(err.Error()), " ")}
-	} else {
-		d.capabilities = capabilities
-	}
-	c.devices[n.Name] = d
-	return d
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -16,7 +17,11 @@ func someKinds() topology.Kinds {
 		}
 	}
 	return topology.Kinds{
-		"sim":    can(2, true),
+		"sim": can(2, true),
+		"picky": func(topology.Device) (keychain.Capabilities, error) {
+			return keychain.Capabilities{}, fault.Wrap(fault.Invalid, errors.Join(
+				fieldError{"command[1]", "it is empty"}, fieldError{"env.PATH", "it is not absolute"}, errors.New("and more")), "check the device")
+		},
 		"single": can(1, true),
 		"direct": can(2, false),
 		"exec": func(d topology.Device) (keychain.Capabilities, error) {
@@ -27,6 +32,12 @@ func someKinds() topology.Kinds {
 		},
 	}
 }
+
+// fieldError is how a kind of device says which parameter it refuses.
+type fieldError struct{ field, message string }
+
+func (e fieldError) Error() string { return e.field + ": " + e.message }
+func (e fieldError) Field() string { return e.field }
 
 // parse reads one text and fails the test if it is refused.
 func parse(t *testing.T, text string, declared topology.Topology) topology.Topology {

@@ -11,7 +11,9 @@ import (
 
 // Kinds are the kinds of device that there are. Each function checks the
 // parameters of one device and says what that device can do; its error is shown
-// to the operator.
+// to the operator. An error that joins several, as errors.Join does, makes one
+// problem of each, and one with a method Field() string, which gives
+// "command[0]" or the like, is shown at that parameter.
 type Kinds map[string]func(Device) (keychain.Capabilities, error)
 
 // Parse reads every document of the sources. References may lead to what the

@@ -1,0 +1,76 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keyorch/keyorch/keychain"
+)
+
+// device is what its kind says about the device of one node.
+type device struct {
+	capabilities keychain.Capabilities
+	problems     []finding
+}
+
+// device asks the kind of a node's device about it, once.
+func (c *checker) device(n Node) device {
+	if c.kinds == nil {
+		return device{}
+	}
+	if known, ok := c.devices[n.Name]; ok {
+		return known
+	}
+	var d device
+	ask, ok := c.kinds[n.Device.Kind]
+	if !ok {
+		d.problems = []finding{{at: path{"spec", "device", "kind"}, message: fmt.Sprintf("there is no device kind %q", n.Device.Kind),
+			hint: kindHint(n.Device.Kind, slices.Sorted(maps.Keys(c.kinds)))}}
+	} else if capabilities, err := ask(n.Device); err != nil {
+		d.problems = refusals(err)
+	} else {
+		d.capabilities = capabilities
+	}
+	c.devices[n.Name] = d
+	return d
+}
+
+// refusals are what a kind of device says against the parameters of one, taken
+// apart as the comment on Kinds promises.
+func refusals(err error) []finding {
+	var found []finding
+	if joined, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		for _, e := range joined.Unwrap() {
+			found = append(found, refusals(e)...)
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	at, message := path{"spec", "device"}, err.Error()
+	if one, ok := errors.AsType[interface {
+		error
+		Field() string
+	}](err); ok {
+		field := one.Field()
+		message = strings.TrimPrefix(message, field+": ")
+		for _, step := range parameterStep.FindAllStringSubmatch(field, -1) {
+			if i, err := strconv.Atoi(step[1]); err == nil {
+				at = at.with(i)
+			} else {
+				at = at.with(step[0])
+			}
+		}
+	}
+	return []finding{{at: at, message: strings.Join(strings.Fields(message), " ")}}
+}
+
+var parameterStep = regexp.MustCompile(`\[([0-9]+)\]|[^.\[\]]+`)
