@@ -6,6 +6,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
 
 	"github.com/keyorch/keyorch/fault"
 )
@@ -18,6 +20,9 @@ const (
 	// come more often than every 5 s.
 	pingEvery   = 10 * time.Second
 	pingTimeout = 5 * time.Second
+	// reconnect is the longest pause between attempts to connect. The transport's
+	// own default of two minutes would keep agents away long after etcd is back.
+	reconnect = 3 * time.Second
 	// page is how many keys one range request brings.
 	page = 1000
 	// transactions is how many transactions of one call run at a time.
@@ -59,6 +64,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: pingTimeout,
 		TLS:                  secure,
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(patient())},
 		// A client made by hand has a logger that says nothing: what goes wrong is
 		// told by errors.
 		Logger: clientv3.NewCtxClient(life).GetLogger(),
@@ -73,6 +79,13 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// patient is how the transport connects again.
+func patient() grpc.ConnectParams {
+	b := grpcbackoff.DefaultConfig
+	b.BaseDelay, b.MaxDelay = 100*time.Millisecond, reconnect
+	return grpc.ConnectParams{Backoff: b, MinConnectTimeout: callTimeout}
 }
 
 // answers waits for a read that a majority agrees to. Being denied the key
