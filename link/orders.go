@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/keyorch/keyorch/keychain"
@@ -50,7 +51,7 @@ func (s State) wish() (accept []Key, send Key) {
 	case Steady, Retiring:
 		accept, send = []Key{s.To}, s.To
 	}
-	slices.SortFunc(accept, func(a, b Key) int { return int(int64(a.Epoch) - int64(b.Epoch)) })
+	slices.SortFunc(accept, func(a, b Key) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	accept = slices.CompactFunc(accept, func(a, b Key) bool { return a.Epoch == b.Epoch })
 	accept = slices.DeleteFunc(accept, func(k Key) bool { return k.IsZero() })
 	return accept, send

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,10 +90,23 @@ func (s State) reported(e Reported) (State, error) {
 			return old, err
 		}
 	}
-	if slices.Contains(s.Awaiting, e.Node) && s.satisfied(e.Report) {
+	switch {
+	case slices.Contains(s.Awaiting, e.Node) && s.satisfied(e.Report):
 		s = s.confirm(e.Node, e.At)
+	case up && s.stranded(e.Report):
+		reason := fmt.Sprintf("%s lost epoch %d before it switched to it", e.Node, s.To.Epoch)
+		return s.exchange(reason).enter(Switching, e.At), nil
 	}
 	return s, nil
+}
+
+// stranded reports whether r shows a node that still sends with From and can
+// never send with To: an agent that was killed between writing down a sending
+// key and switching to it does not know whether it was used. Waiting for it is
+// waiting for ever, so the link turns round, unless the way back is lost too.
+func (s State) stranded(r keychain.Report) bool {
+	return s.Phase == Switching && !s.Restaging() && !s.lost(s.From.Epoch) &&
+		!s.From.IsZero() && r.Sends.Epoch == s.From.Epoch && s.lostBy(r.Node, s.To.Epoch)
 }
 
 // learn writes down the KCV of From or To when the first node reports it, and
@@ -160,7 +174,7 @@ func (s State) abort(e Abort) (State, error) {
 	case s.From.IsZero() && s.Phase != Staging:
 		return s, refuse("there is nothing to go back to: epoch %d is the link's first key", s.To.Epoch)
 	}
-	s.From, s.To, s.Reverting, s.Reason = s.To, s.From, true, e.Reason
+	s = s.exchange(e.Reason)
 	switch {
 	case s.To.IsZero(): // nobody sends the first key, and nobody has another
 		return s.enter(Steady, e.At), nil
@@ -168,6 +182,16 @@ func (s State) abort(e Abort) (State, error) {
 		return s.enter(Retiring, e.At), nil
 	}
 	return s.enter(Switching, e.At), nil
+}
+
+// exchange turns the rotation round: what it came from is where it goes. Turned
+// twice it goes forward again.
+func (s State) exchange(reason string) State {
+	s.From, s.To, s.Reverting, s.Reason = s.To, s.From, !s.Reverting, reason
+	if !s.Reverting {
+		s.Reason = ""
+	}
+	return s
 }
 
 func (s State) members(e Members) (State, error) {
@@ -181,9 +205,8 @@ func (s State) members(e Members) (State, error) {
 	case added && s.Phase != Steady && !s.Restaging():
 		return s, refuse("a node joins when the link is Steady, not in %v: let the rotation end, or abort it", s.Phase)
 	}
-	gone := func(n keychain.NodeID) bool { return !slices.Contains(up, n) }
 	s.Upstream, s.Downstream = up, down
-	s.Lost = slices.DeleteFunc(slices.Clone(s.Lost), func(l Loss) bool { return gone(l.Node) })
+	s.Lost = keep(s.Lost, func(l Loss) bool { return slices.Contains(up, l.Node) })
 	switch {
 	case added && s.To.IsZero():
 		return s, nil
@@ -220,35 +243,38 @@ func (s State) enter(p Phase, at time.Time) State {
 		s.From, s.Reverting, s.Reason = Key{}, false, ""
 	case Draining:
 	}
-	s.Lost = slices.DeleteFunc(slices.Clone(s.Lost), func(l Loss) bool {
-		return l.Epoch != s.From.Epoch && l.Epoch != s.To.Epoch
-	})
+	s.Lost = keep(s.Lost, func(l Loss) bool { return l.Epoch == s.From.Epoch || l.Epoch == s.To.Epoch })
 	return s
 }
 
+// withLosses is the losses known, and those of n among epochs that still matter.
 func (s State) withLosses(n keychain.NodeID, epochs []keychain.Epoch) []Loss {
-	lost := s.Lost
+	lost := slices.Clone(s.Lost)
 	for _, e := range epochs {
-		l := Loss{Node: n, Epoch: e}
-		if e == 0 || e != s.From.Epoch && e != s.To.Epoch || slices.Contains(lost, l) {
-			continue
+		if e != 0 && (e == s.From.Epoch || e == s.To.Epoch) {
+			lost = append(lost, Loss{Node: n, Epoch: e})
 		}
-		lost = append(slices.Clone(lost), l)
 	}
 	slices.SortFunc(lost, func(a, b Loss) int {
-		if a.Node != b.Node {
-			if a.Node < b.Node {
-				return -1
-			}
-			return 1
-		}
-		return int(int64(a.Epoch) - int64(b.Epoch))
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Epoch, b.Epoch))
 	})
-	return lost
+	return slices.Compact(lost)
 }
 
 func without(ids []keychain.NodeID, n keychain.NodeID) []keychain.NodeID {
-	return slices.DeleteFunc(slices.Clone(ids), func(id keychain.NodeID) bool { return id == n })
+	return keep(ids, func(id keychain.NodeID) bool { return id != n })
+}
+
+// keep is a new slice of what ok lets through; nil, not empty, for nothing, so
+// that a State is the same after a trip through JSON.
+func keep[T any](list []T, ok func(T) bool) []T {
+	var out []T
+	for _, x := range list {
+		if ok(x) {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 func subset(a, b []keychain.NodeID) bool {
