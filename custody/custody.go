@@ -74,10 +74,6 @@ func Open(cfg Config) (*Custody, error) {
 	if err != nil {
 		return nil, err
 	}
-	mount := strings.Trim(cfg.Mount, "/")
-	if mount == "" {
-		mount = defaultMount
-	}
 	client, err := api.NewClient(conf)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "open vault client for %s: the client refuses its settings", shown)
@@ -93,7 +89,15 @@ func Open(cfg Config) (*Custody, error) {
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
 	}
-	return &Custody{client: client, mount: mount, address: shown, timeout: timeout}, nil
+	return &Custody{client: client, mount: mounted(cfg.Mount), address: shown, timeout: timeout}, nil
+}
+
+// mounted is the path of the Transit engine without slashes at its ends.
+func mounted(mount string) string {
+	if mount = strings.Trim(mount, "/"); mount == "" {
+		return defaultMount
+	}
+	return mount
 }
 
 // shownAddress checks address and gives it back fit for messages. The address

@@ -23,9 +23,10 @@ func policyName(name string) bool {
 	return ok && keychain.ValidName(rest) == nil
 }
 
-// WorkerPolicy allows minting wrapped keys and nothing else: it opens none.
+// WorkerPolicy allows minting wrapped keys and nothing else: it opens none. Here
+// and below an empty mount is "transit".
 func WorkerPolicy(mount string) string {
-	return rule(mount+"/datakey/wrapped/keyorch-*", "update")
+	return rule(mounted(mount)+"/datakey/wrapped/keyorch-*", "update")
 }
 
 // AgentPolicy allows opening what is wrapped under keks and nothing else.
@@ -35,7 +36,7 @@ func AgentPolicy(mount string, keks []string) string {
 	var hcl strings.Builder
 	hcl.WriteString("# opens what is minted for one site\n") // Vault takes no empty policy
 	for _, kek := range slices.Compact(own) {
-		hcl.WriteString(rule(mount+"/decrypt/"+kek, "update"))
+		hcl.WriteString(rule(mounted(mount)+"/decrypt/"+kek, "update"))
 	}
 	return hcl.String()
 }
@@ -43,7 +44,7 @@ func AgentPolicy(mount string, keks []string) string {
 // OperatorPolicy allows setting up KEKs and the policies of agents. It neither
 // mints nor opens a key.
 func OperatorPolicy(mount string) string {
-	return rule(mount+"/keys/keyorch-*", "create", "read", "update") +
+	return rule(mounted(mount)+"/keys/keyorch-*", "create", "read", "update") +
 		rule("sys/policies/acl/"+agentPolicy+"*", "create", "update")
 }
 
