@@ -159,9 +159,13 @@ func testCutOff(t *testing.T, e *env) {
 	w, config := e.wired(t)
 	first := e.serve(e.openWith(config), "a", "one")
 	waiting := e.serving(e.open(), "a", "two")
+	since := time.Now()
 	w.cut()
 	select {
 	case <-first.Done():
+		if took := time.Since(since); took >= e.config.LeaseTTL {
+			t.Errorf("the first agent went on for %v, longer than its lease", took)
+		}
 	case <-waiting:
 		t.Fatal("the second agent began before the first had ended")
 	case <-e.ctx.Done():
