@@ -1,0 +1,63 @@
+// Command keyorch-dev runs everything that keyorch needs, and keyorch itself, in
+// one process: for development, the demo and a first look. It holds the real
+// servers of etcd, Temporal and Vault, listens on 127.0.0.1 only, and is never
+// part of a release.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{
+		Use:           "keyorch-dev",
+		Short:         "Real etcd, Temporal and Vault in one process, and keyorch on top",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Wrap(fault.Invalid, err, "read flags") })
+	root.AddCommand(upVerb())
+	err := root.ExecuteContext(ctx)
+	if err != nil && err.Error() != "" {
+		fmt.Fprintf(os.Stderr, "keyorch-dev: %v\n", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// exit ends the program with a code when everything has been said already.
+type exit struct{ code int }
+
+func (exit) Error() string { return "" }
+
+// exitCode follows keyorch's own codes as far as they make sense here.
+func exitCode(err error) int {
+	if e := (exit{}); errors.As(err, &e) {
+		return e.code
+	}
+	switch {
+	case err == nil:
+		return 0
+	case fault.Is(err, fault.Invalid):
+		return 2
+	case fault.Is(err, fault.Refused):
+		return 3
+	case fault.Is(err, fault.Unavailable):
+		return 6
+	}
+	return 1
+}

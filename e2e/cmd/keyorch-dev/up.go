@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/cmd/keyorch/cli"
+	"github.com/keyorch/keyorch/devices/sim"
+	"github.com/keyorch/keyorch/e2e/devstack"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// stopPatience is how long the servers may take to stop.
+const stopPatience = 20 * time.Second
+
+// up is what the verb was asked to do.
+type up struct {
+	data  string
+	files []string
+	ui    bool
+	parts parts
+	in    io.Reader
+	out   io.Writer
+	err   io.Writer
+}
+
+func upVerb() *cobra.Command {
+	var u up
+	var noWorker, noAgents bool
+	c := &cobra.Command{
+		Use:   "up --data DIR [-f FILE|DIRECTORY|- ...]",
+		Short: "Run the servers, a worker and the agents of every site until interrupted",
+		Long: `Up starts etcd, Temporal and Vault, and a worker and the agents of every declared
+site, and stays in the foreground. Everything is kept in the data directory: a
+stop and a start lose nothing, and addresses and tokens stay the same.
+
+When everything answers it prints "ready" with the addresses. Then
+
+  . DIR/env
+
+makes a shell an operator's. DIR/env.worker and DIR/env.agent.SITE are the same
+for the other identities. The servers log to DIR/logs.`,
+		Example: "  keyorch-dev up --data /tmp/keyorch -f examples/three-sites.yaml",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().StringVar(&u.data, "data", "", "the directory that keeps everything (required)")
+	c.Flags().StringArrayVarP(&u.files, "filename", "f", nil, "declare what this file or directory holds (may be repeated)")
+	c.Flags().BoolVar(&noWorker, "no-worker", false, "run no worker")
+	c.Flags().BoolVar(&noAgents, "no-agents", false, "run no agents")
+	c.Flags().BoolVar(&u.ui, "ui", true, "serve Temporal's web pages")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		u.parts = parts{worker: !noWorker, agents: !noAgents}
+		u.in, u.out, u.err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
+		return u.run(c.Context())
+	}
+	return c
+}
+
+func (u up) run(ctx context.Context) (err error) {
+	stack, err := devstack.Start(ctx, devstack.Options{Data: u.data, UI: u.ui})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+		defer cancel()
+		err = errors.Join(err, stack.Stop(stopping))
+	}()
+	if err := u.declare(ctx, stack); err != nil {
+		return err
+	}
+	declared, err := declared(ctx, stack)
+	if err != nil {
+		return err
+	}
+	if err := stack.Provision(ctx, declared); err != nil {
+		return err
+	}
+	var sites []keychain.SiteID
+	for _, s := range declared.Sites {
+		sites = append(sites, s.Name)
+	}
+	if err := stack.WriteEnv(ctx, sites); err != nil {
+		return err
+	}
+	network := sim.NewNetwork(sim.Options{})
+	defer network.Close()
+	u.announce(stack)
+	return serve(ctx, stack, declared, network, u.parts)
+}
+
+// declare does what the operator would do with the same files.
+func (u up) declare(ctx context.Context, stack *devstack.Stack) error {
+	if len(u.files) == 0 {
+		return nil
+	}
+	env, err := getenv(ctx, stack, devstack.Operator)
+	if err != nil {
+		return err
+	}
+	args := []string{"apply"}
+	for _, f := range u.files {
+		args = append(args, "-f", f)
+	}
+	code := cli.Run(ctx, cli.Process{Args: args, In: u.in, Out: u.out, Err: u.err, Getenv: env, Version: version})
+	if code != 0 {
+		return exit{code}
+	}
+	return nil
+}
+
+// declared is everything that is declared, also before this start.
+func declared(ctx context.Context, stack *devstack.Stack) (topology.Topology, error) {
+	env, err := getenv(ctx, stack, devstack.Operator)
+	if err != nil {
+		return topology.Topology{}, err
+	}
+	s, err := store.Open(ctx, store.EnvConfig(env))
+	if err != nil {
+		return topology.Topology{}, err
+	}
+	defer func() { _ = s.Close() }()
+	return s.Topology(ctx)
+}
+
+// getenv looks variables up as the identity has them. Of this process's own
+// environment it takes what has nothing to do with the servers.
+func getenv(ctx context.Context, stack *devstack.Stack, identity string) (func(string) string, error) {
+	env, err := stack.Env(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	own := make(map[string]string)
+	for _, kv := range env {
+		key, value, _ := strings.Cut(kv, "=")
+		own[key] = value
+	}
+	return func(key string) string {
+		for _, server := range []string{"VAULT_", "TEMPORAL_", "ETCDCTL_"} {
+			if strings.HasPrefix(key, server) {
+				return own[key]
+			}
+		}
+		return os.Getenv(key)
+	}, nil
+}
+
+// announce says that everything answers, and where.
+func (u up) announce(s *devstack.Stack) {
+	t := tabwriter.NewWriter(u.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "ready")
+	for _, line := range []struct{ what, where string }{
+		{"etcd", s.EtcdEndpoint},
+		{"temporal", s.TemporalAddress + " (namespace " + s.TemporalNamespace + ")"},
+		{"temporal ui", s.TemporalUI},
+		{"vault", s.VaultAddress},
+		{"environment", filepath.Join(s.Data, "env")},
+		{"logs", filepath.Join(s.Data, "logs")},
+	} {
+		if line.where != "" {
+			_, _ = fmt.Fprintf(t, "  %s\t%s\n", line.what, line.where)
+		}
+	}
+	_ = t.Flush()
+}

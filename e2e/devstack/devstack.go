@@ -1,0 +1,196 @@
+package devstack
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	uiserver "github.com/temporalio/ui-server/v2/server"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.temporal.io/server/temporal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// Options say where and how to run the stack.
+type Options struct {
+	// Data is the directory that keeps everything; it is created, with mode 0700.
+	Data string
+	// Logger gets the stack's own few lines. The servers log to Data/logs. Nil
+	// means no lines.
+	Logger *slog.Logger
+	// UI adds Temporal's web pages.
+	UI bool
+	// Ports are chosen when zero, and stay the same for one directory.
+	Ports Ports
+}
+
+// Stack is a running etcd, Temporal and Vault. Its exported fields do not change
+// while it runs. It is safe for concurrent use.
+type Stack struct {
+	Data              string // the data directory, as an absolute path
+	EtcdEndpoint      string // http://127.0.0.1:PORT
+	TemporalAddress   string // 127.0.0.1:PORT
+	TemporalNamespace string
+	TemporalUI        string // http://127.0.0.1:PORT; empty when off
+	VaultAddress      string // http://127.0.0.1:PORT
+
+	RootToken     string // opens everything in Vault; exists in development only
+	WorkerToken   string // may mint wrapped keys
+	OperatorToken string // may set up KEKs and the policies of agents
+
+	log *slog.Logger
+	ids *identities
+
+	lock     *flock.Flock
+	logs     *logs
+	etcd     *embed.Etcd
+	temporal temporal.Server
+	ui       *uiserver.Server
+	vault    *vaultServer
+
+	stop func() error // stops once, and says the same again
+}
+
+// Start runs the stack and returns when every server answers. A directory that
+// another process uses is Refused; a port that is taken, and a server that does
+// not start, are Unavailable. After an error nothing is left running.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	if o.Data == "" {
+		return nil, fault.New(fault.Invalid, "start development stack: no data directory")
+	}
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "start development stack")
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "start development stack")
+	}
+	s := &Stack{Data: data, log: o.Logger, TemporalNamespace: namespace}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.stop = sync.OnceValue(s.shutdown)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if s.lock, err = lockDir(data); err != nil {
+		return nil, err
+	}
+	ports, err := settlePorts(data, o.Ports)
+	if err != nil {
+		return nil, err
+	}
+	if s.logs, err = openLogs(data); err != nil {
+		return nil, err
+	}
+	s.EtcdEndpoint = "http://" + address(ports.Etcd)
+	s.TemporalAddress = address(ports.Temporal)
+	s.VaultAddress = "http://" + address(ports.Vault)
+	if o.UI {
+		s.TemporalUI = uiURL(ports)
+	}
+	if err := s.startServers(ctx, ports); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// startServers starts the servers side by side. Only the web pages need another
+// server, Temporal.
+func (s *Stack) startServers(ctx context.Context, ports Ports) error {
+	begin := time.Now()
+	took := func(server, at string, err error) error {
+		if err == nil {
+			s.log.Info("server answers", "server", server, "address", at, "after", time.Since(begin).Round(time.Millisecond))
+		}
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		s.etcd, err = startEtcd(ctx, s.Data, ports, s.logs.etcd)
+		return took("etcd", s.EtcdEndpoint, err)
+	})
+	g.Go(func() (err error) {
+		s.temporal, err = startTemporal(ctx, s.Data, ports, s.logs.temporal)
+		if err := took("temporal", s.TemporalAddress, err); err != nil || s.TemporalUI == "" {
+			return err
+		}
+		s.ui, err = startUI(ctx, ports)
+		return took("temporal ui", s.TemporalUI, err)
+	})
+	g.Go(func() (err error) {
+		if s.vault, err = startVault(ctx, s.Data, ports, s.logs.vault); err != nil {
+			return err
+		}
+		if s.ids, err = openIdentities(ctx, s.Data, s.VaultAddress, s.vault.keys); err != nil {
+			return err
+		}
+		s.RootToken = s.vault.keys.RootToken
+		if s.WorkerToken, err = s.ids.token(ctx, Worker); err != nil {
+			return err
+		}
+		s.OperatorToken, err = s.ids.token(ctx, Operator)
+		return took("vault", s.VaultAddress, err)
+	})
+	return g.Wait()
+}
+
+// Stop stops every server, writes what they hold in memory, and frees the
+// directory. It may be called again. When ctx ends first it returns, and the
+// servers go on stopping.
+func (s *Stack) Stop(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return fault.Wrap(fault.Unknown, ctx.Err(), "stop development stack")
+	}
+}
+
+// shutdown stops what has been started. It keeps the lock to the last.
+func (s *Stack) shutdown() error {
+	var g errgroup.Group
+	g.Go(func() error {
+		if s.ui != nil {
+			s.ui.Stop()
+		}
+		if s.temporal != nil {
+			return s.temporal.Stop()
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if s.etcd != nil {
+			s.etcd.Close()
+		}
+		return nil
+	})
+	g.Go(func() error {
+		const patience = 2 * time.Second // for requests that are being served
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if s.vault != nil {
+			return s.vault.stop(ctx)
+		}
+		return nil
+	})
+	err := g.Wait()
+	if s.logs != nil {
+		err = errors.Join(err, s.logs.close())
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return fault.Wrap(fault.Unknown, err, "stop development stack")
+}

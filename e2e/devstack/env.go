@@ -1,0 +1,87 @@
+package devstack
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+)
+
+// AgentToken is the Vault token of the agents of site. It opens nothing before
+// Provision has seen the site's links.
+func (s *Stack) AgentToken(ctx context.Context, site keychain.SiteID) (string, error) {
+	if err := keychain.ValidName(string(site)); err != nil {
+		return "", fault.Wrap(fault.Invalid, err, "create vault token for a site")
+	}
+	return s.ids.token(ctx, AgentIdentity(site))
+}
+
+// Env is the environment of one identity, Operator, Worker or
+// AgentIdentity(site), as KEY=VALUE. An agent gets no way to Temporal: it has no
+// business there. Any other identity is Invalid.
+func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
+	env := []string{
+		"ETCDCTL_API=3",
+		"ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint,
+		"VAULT_ADDR=" + s.VaultAddress,
+	}
+	temporal := []string{"TEMPORAL_ADDRESS=" + s.TemporalAddress, "TEMPORAL_NAMESPACE=" + s.TemporalNamespace}
+	switch identity {
+	case Operator:
+		return append(append(env, "VAULT_TOKEN="+s.OperatorToken), temporal...), nil
+	case Worker:
+		return append(append(env, "VAULT_TOKEN="+s.WorkerToken), temporal...), nil
+	}
+	site, ok := strings.CutPrefix(identity, agentIdentity)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "make environment: %q is not %s, %s or %sSITE",
+			identity, Operator, Worker, agentIdentity)
+	}
+	token, err := s.AgentToken(ctx, keychain.SiteID(site))
+	if err != nil {
+		return nil, err
+	}
+	return append(env, "VAULT_TOKEN="+token), nil
+}
+
+// WriteEnv writes the environments as shell lines into the data directory, one
+// file for each identity, readable by their owner only: env.operator, and env
+// with the same content, env.worker, and env.agent.SITE for each of sites.
+func (s *Stack) WriteEnv(ctx context.Context, sites []keychain.SiteID) error {
+	files := map[string]string{"env": Operator, "env." + Operator: Operator, "env." + Worker: Worker}
+	for _, site := range sites {
+		files["env."+AgentIdentity(site)] = AgentIdentity(site)
+	}
+	for name, identity := range files {
+		env, err := s.Env(ctx, identity)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(s.Data, name), shellLines(env)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func shellLines(env []string) []byte {
+	var lines strings.Builder
+	for _, kv := range env {
+		key, value, _ := strings.Cut(kv, "=")
+		lines.WriteString("export " + key + "=" + quote(value) + "\n")
+	}
+	return []byte(lines.String())
+}
+
+// quote makes one shell word of s, as it is if it holds nothing special.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("_-.:/,@%+", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

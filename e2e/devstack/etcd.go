@@ -1,0 +1,44 @@
+package devstack
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// startEtcd runs a one-member etcd that syncs every write to disk, as in
+// production: the tests that kill processes depend on it.
+func startEtcd(ctx context.Context, dir string, ports Ports, log *os.File) (*embed.Etcd, error) {
+	client := url.URL{Scheme: "http", Host: address(ports.Etcd)}
+	peer := url.URL{Scheme: "http", Host: address(ports.EtcdPeer)}
+	cfg := embed.NewConfig()
+	cfg.Name = "dev"
+	cfg.Dir = filepath.Join(dir, "etcd")
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	// The member waits for one election before it leads: nobody else is there.
+	cfg.TickMs, cfg.ElectionMs = 10, 100
+	cfg.EnableGRPCGateway = false
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(log))
+
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "start etcd on %s", client.Host)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.Err():
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	e.Close()
+	return nil, fault.Wrap(fault.Unavailable, err, "start etcd on %s", client.Host)
+}

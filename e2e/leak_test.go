@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestNoKeyIsLeftAnywhere rotates links whose keys a script was given, and then
+// looks for those keys in everything that the servers and the processes wrote.
+func TestNoKeyIsLeftAnywhere(t *testing.T) {
+	w, gears := scriptedWorld(t)
+	var printed bytes.Buffer
+	for range 2 {
+		said := w.keyorch(0, "rotate", "--all", "-o", "json")
+		printed.WriteString(said.Out + said.Err)
+	}
+	for _, args := range [][]string{{"status", "-o", "json"}, {"why", "scripts"}, {"get", "links", "-o", "yaml"}} {
+		said := w.keyorch(0, args...)
+		printed.WriteString(said.Out + said.Err)
+	}
+	keys := append(keysGiven(t, gears, "west"), keysGiven(t, gears, "east")...)
+	if len(keys) < 6 {
+		t.Fatalf("the scripts were given %d keys, want at least 6", len(keys))
+	}
+	w.stopAll()
+	must(t, w.Lab.Stack.Stop(t.Context())) // everything is on disk now
+	must(t, os.WriteFile(filepath.Join(w.Lab.Dir, "printed.log"), printed.Bytes(), 0o600))
+
+	forms := map[string][]byte{}
+	for i, k := range keys {
+		for name, form := range writings(k) {
+			forms[fmt.Sprintf("key %d, %s", i, name)] = form
+		}
+	}
+	files, found := find(t, w.Lab.Dir, forms)
+	for _, f := range found {
+		t.Errorf("found %s", f)
+	}
+	for _, want := range []string{"etcd", "temporal", "vault", "worker.log", "agent-west.log", "printed.log"} {
+		if !strings.Contains(strings.Join(files, "\n"), want) {
+			t.Errorf("nothing of %s was searched in %v", want, files)
+		}
+	}
+	t.Logf("%d keys in %d forms were looked for in %d files", len(keys), len(forms), len(files))
+
+	// The search must be able to find, or it proves nothing.
+	for name, form := range writings(keys[0]) {
+		planted := filepath.Join(w.Lab.Dir, "data", "etcd", "planted")
+		must(t, os.WriteFile(planted, amid(form), 0o600))
+		if _, found := find(t, w.Lab.Dir, forms); len(found) == 0 {
+			t.Errorf("a planted key was not found: %s", name)
+		}
+		must(t, os.Remove(planted))
+	}
+}
+
+// amid hides b in the middle of something.
+func amid(b []byte) []byte {
+	return bytes.Join([][]byte{bytes.Repeat([]byte("x"), 100_001), b, []byte("y")}, nil)
+}
+
+// writings is how a key may be written. Base64 depends on where in its text the
+// key begins, so there are three, without the characters that share bits with
+// their neighbours.
+func writings(key []byte) map[string][]byte {
+	w := map[string][]byte{
+		"raw": key,
+		"hex": []byte(hex.EncodeToString(key)),
+		"HEX": []byte(strings.ToUpper(hex.EncodeToString(key))),
+	}
+	for shift := range 3 {
+		padded := append(make([]byte, shift), key...)
+		whole := len(padded) / 3 * 3
+		for name, enc := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
+			text := enc.EncodeToString(padded[:whole])
+			w[fmt.Sprintf("%s+%d", name, shift)] = []byte(text[(shift*8+5)/6:])
+		}
+	}
+	return w
+}
+
+// find searches every file below dir for any of the forms.
+func find(t *testing.T, dir string, forms map[string][]byte) (files, found []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel := strings.TrimPrefix(path, dir)
+		files = append(files, rel)
+		for name, form := range forms {
+			if bytes.Contains(data, form) {
+				found = append(found, name+" in "+rel)
+			}
+		}
+		return nil
+	}))
+	return files, found
+}
