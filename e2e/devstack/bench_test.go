@@ -81,6 +81,20 @@ func run(t testing.TB, c client.Client, wf any, n int) {
 	}
 }
 
+// Temporal by itself looks into its queues 20 times a second, and a rotation is a
+// chain of activities.
+func TestAChainOfActivitiesIsNotThrottled(t *testing.T) {
+	const chain, usual = 80, 20 // activities, and activities a second
+	c := temporalClient(t, devstacktest.Shared(t))
+	startWorker(t, c)
+	run(t, c, oneByOne, 1)
+	begin := time.Now()
+	run(t, c, oneByOne, chain)
+	if took := time.Since(begin); took > chain*time.Second/usual {
+		t.Errorf("%d activities one by one took %v, as if throttled to %d a second", chain, took, usual)
+	}
+}
+
 // BenchmarkActivity measures what Temporal costs: one activity after the other
 // is the latency that a rotation pays for each of its steps.
 func BenchmarkActivity(b *testing.B) {

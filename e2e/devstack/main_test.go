@@ -7,4 +7,9 @@ import (
 	"github.com/keyorch/keyorch/e2e/devstack/devstacktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(devstacktest.Run(m)) }
+func TestMain(m *testing.M) {
+	if data := os.Getenv(childData); data != "" {
+		os.Exit(runChild(data))
+	}
+	os.Exit(devstacktest.Run(m))
+}

@@ -24,13 +24,17 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 	for _, site := range sitesOf(t) {
 		opens[site] = nil
 	}
+	ensured := make(map[string]bool)
 	for _, l := range t.Links {
 		kek := custody.KEK(l.Name, t.SitesOf(l.Downstream))
 		if kek == "" {
 			continue // nobody would open it
 		}
-		if err := as.EnsureKEK(ctx, kek); err != nil {
-			return err
+		if !ensured[kek] {
+			if err := as.EnsureKEK(ctx, kek); err != nil {
+				return err
+			}
+			ensured[kek] = true
 		}
 		for _, site := range t.SitesOf(slices.Concat(l.Upstream, l.Downstream)) {
 			opens[site] = append(opens[site], kek)
