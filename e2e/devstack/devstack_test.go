@@ -34,6 +34,7 @@ const startLimit = 5 * time.Second
 // threeSites is dc1 sending to dc2, and dc3 apart.
 func threeSites() topology.Topology {
 	return topology.Topology{
+		Sites: []topology.Site{{Name: "dc1"}, {Name: "dc2"}, {Name: "dc3"}},
 		Nodes: []topology.Node{{Name: "n1", Site: "dc1"}, {Name: "n2", Site: "dc2"}, {Name: "n3", Site: "dc3"}},
 		Links: []topology.Link{
 			{Name: "dc1-dc2", Upstream: []keychain.NodeID{"n1"}, Downstream: []keychain.NodeID{"n2"}},
