@@ -3,6 +3,7 @@ package link_test
 import (
 	"fmt"
 	"slices"
+	"testing"
 
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -98,4 +99,38 @@ func invariants(old, s link.State) string {
 		}
 	}
 	return ""
+}
+
+// TestInvariants shows that invariants can fail, one case for each.
+func TestInvariants(t *testing.T) {
+	key := func(e keychain.Epoch) link.Key {
+		return link.Key{Ref: keychain.Ref{Epoch: e, KCV: "0000000001"}, Serial: keychain.Serial(e)}
+	}
+	good := link.State{
+		Phase: link.Switching, From: key(1), To: key(2), Highest: 2, Turn: 5, Upstream: []keychain.NodeID{"a", "b"},
+		Downstream: []keychain.NodeID{"c"}, Awaiting: []keychain.NodeID{"a", "b"}, Lost: []link.Loss{{Node: "a", Epoch: 1}},
+	}
+	if problem := invariants(good, good); problem != "" {
+		t.Fatal(problem)
+	}
+	for want, spoil := range map[string]func(*link.State){
+		"invariant 1: epochs":                             func(s *link.State) { s.Highest = 1 },
+		"invariant 2: the Turn":                           func(s *link.State) { s.Turn = 4 },
+		"invariant 3: From and To":                        func(s *link.State) { s.Phase, s.Turn = link.Steady, 6 },
+		"invariant 3: retiring the key that is used":      func(s *link.State) { s.Phase, s.Turn, s.From = link.Retiring, 6, s.To },
+		"Serials of From and To are not neighbours":       func(s *link.State) { s.From.Serial = 0 },
+		"invariant 4: not sorted, or with repeats":        func(s *link.State) { s.Awaiting = []keychain.NodeID{"b", "a"} },
+		"a loss that does not matter":                     func(s *link.State) { s.Lost[0].Epoch = 7 },
+		"invariant 4: Lost is not sorted, or has repeats": func(s *link.State) { s.Lost = append(s.Lost, s.Lost[0]) },
+		"invariant 5: awaits a node that is not asked":    func(s *link.State) { s.Awaiting = []keychain.NodeID{"c"} },
+		"invariant 5: awaits nobody, and stays":           func(s *link.State) { s.Awaiting = nil },
+		"invariant 6: a KCV was replaced":                 func(s *link.State) { s.To.KCV = "0000000002" },
+	} {
+		bad := good
+		bad.Lost = slices.Clone(good.Lost)
+		spoil(&bad)
+		if got := invariants(good, bad); got != want {
+			t.Errorf("%+v: %q, want %q", bad, got, want)
+		}
+	}
 }

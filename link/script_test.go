@@ -1,0 +1,307 @@
+package link_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata and docs/phases.md")
+
+// The scripts in testdata read: a command, "----", what follows from it, an
+// empty line. The commands are
+//
+//	link up=NODES down=NODES [epoch=N]  a link on epoch N, or without a key
+//	rotate EPOCH
+//	report NODE [turn=N] [accepts=KEYS] [sends=KEY] [lost=EPOCHS] [fault=KIND] [message=TEXT]
+//	cleared [turn=N]
+//	drained [turn=N]
+//	abort REASON
+//	members up=NODES down=NODES
+//	explain [present=NODES] [after=DURATION]
+//
+// A KEY is an epoch, and after a colon its KCV, or "none" for none. Without
+// it the KCV is that of the right key. A Turn that is not given is the present
+// one. What follows is the state, and every order that there was not before; or
+// "no change".
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(text))
+			if got == string(text) {
+				return
+			}
+			if !*update {
+				t.Fatalf("%s is not what happens (rewrite it with -update, and read the diff); this is:\n%s", file, got)
+			}
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// play runs a script and gives it back with what really follows.
+func play(t *testing.T, script string) string {
+	var out strings.Builder
+	p := player{t: t, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	answer := false // between "----" and the empty line after it
+	for line := range strings.Lines(script) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case line == "----":
+			answer = true
+			continue
+		case answer && line != "":
+			continue // the old answer
+		case answer:
+			answer = false
+		}
+		fmt.Fprintln(&out, line)
+		if line != "" && !strings.HasPrefix(line, "#") {
+			fmt.Fprintf(&out, "----\n%s", p.do(line))
+		}
+	}
+	return strings.TrimRight(out.String(), "\n") + "\n"
+}
+
+// player is one script under way.
+type player struct {
+	t       *testing.T
+	s       link.State
+	reports []keychain.Report
+	clock   time.Time
+}
+
+// do runs one command.
+func (p *player) do(line string) string {
+	word, rest, _ := strings.Cut(line, " ")
+	p.clock = p.clock.Add(time.Second)
+	a := p.args(rest)
+	var e link.Event
+	switch word {
+	case "link":
+		return p.begin(nodes(a["up"]), nodes(a["down"]), a["epoch"])
+	case "explain":
+		return p.explain(a)
+	case "rotate":
+		e = link.Rotate{Epoch: epochOf(p.t, rest), At: p.clock}
+	case "report":
+		r := p.report(a)
+		p.reports = append(slices.DeleteFunc(p.reports, func(old keychain.Report) bool { return old.Node == r.Node && old.Turn <= r.Turn }), r)
+		e = link.Reported{Report: r, At: p.clock}
+	case "cleared":
+		e = link.Cleared{Turn: p.turn(a), At: p.clock}
+	case "drained":
+		e = link.Drained{Turn: p.turn(a), At: p.clock}
+	case "abort":
+		e = link.Abort{Reason: rest, At: p.clock}
+	case "members":
+		e = link.Members{Upstream: nodes(a["up"]), Downstream: nodes(a["down"]), At: p.clock}
+	default:
+		p.t.Fatalf("no such command: %s", line)
+	}
+	old := p.s
+	s, err := link.Step(p.s, e)
+	p.s = s
+	switch {
+	case err != nil:
+		return err.Error() + "\n"
+	case show(s) == show(old):
+		return "no change\n"
+	case orders(s) == orders(old):
+		return show(s)
+	}
+	return show(s) + orders(s)
+}
+
+// begin makes a link, and brings it to the epoch that it is to be on.
+func (p *player) begin(up, down []keychain.NodeID, epoch string) string {
+	p.s, p.reports = link.New(up, down), nil
+	if epoch == "" {
+		return show(p.s) + orders(p.s)
+	}
+	events := []link.Event{link.Rotate{Epoch: epochOf(p.t, epoch)}}
+	key := p.ref(epoch)
+	for _, n := range down {
+		events = append(events, link.Reported{Report: keychain.Report{Node: n, Turn: 1, Accepts: []keychain.Ref{key}}})
+	}
+	events = append(events, link.Cleared{Turn: 1})
+	for _, n := range up {
+		events = append(events, link.Reported{Report: keychain.Report{Node: n, Turn: 2, Sends: key}})
+	}
+	for _, e := range events {
+		s, err := link.Step(p.s, e)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.s = s
+	}
+	return show(p.s) + orders(p.s)
+}
+
+// args are the words of a command: name=value, and the first bare one as "".
+// Message takes the rest of the line.
+func (p *player) args(rest string) map[string]string {
+	a := map[string]string{}
+	if before, message, ok := strings.Cut(rest, "message="); ok {
+		rest, a["message"] = before, message
+	}
+	for _, word := range strings.Fields(rest) {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			name, value = "", word
+		}
+		if _, again := a[name]; !again {
+			a[name] = value
+		}
+	}
+	return a
+}
+
+func (p *player) turn(a map[string]string) keychain.Turn {
+	if a["turn"] == "" {
+		return p.s.Turn
+	}
+	return keychain.Turn(epochOf(p.t, a["turn"]))
+}
+
+func (p *player) report(a map[string]string) keychain.Report {
+	r := keychain.Report{
+		Node: keychain.NodeID(a[""]), Turn: p.turn(a), Fault: a["fault"], Message: a["message"], At: p.clock,
+	}
+	if r.Fault != "" {
+		r.Since = p.clock
+	}
+	for _, k := range list(a["accepts"]) {
+		r.Accepts = append(r.Accepts, p.ref(k))
+	}
+	if a["sends"] != "" {
+		r.Sends = p.ref(a["sends"])
+	}
+	for _, e := range list(a["lost"]) {
+		r.Lost = append(r.Lost, epochOf(p.t, e))
+	}
+	return r
+}
+
+func (p *player) ref(text string) keychain.Ref {
+	epoch, kcv, ok := strings.Cut(text, ":")
+	e := epochOf(p.t, epoch)
+	switch {
+	case !ok:
+		kcv = fmt.Sprintf("a%09d", e)
+	case kcv == "none":
+		kcv = ""
+	}
+	return keychain.Ref{Epoch: e, KCV: keychain.KCV(kcv)}
+}
+
+func (p *player) explain(a map[string]string) string {
+	after, _ := time.ParseDuration(a["after"])
+	x := link.Explain("dc1-dc2", link.Snapshot{
+		State: p.s, Reports: p.reports, Present: nodes(a["present"]), Now: p.clock.Add(after), Drain: 30 * time.Second,
+	})
+	out := fmt.Sprintf("summary: %s\n", x.Summary)
+	for _, line := range []struct{ name, text string }{
+		{"reason", x.Reason}, {"gate", x.Gate.Gate}, {"next", x.Next}, {"command", x.Command},
+	} {
+		if line.text != "" {
+			out += fmt.Sprintf("%s: %s\n", line.name, line.text)
+		}
+	}
+	for _, w := range x.Awaiting {
+		out += fmt.Sprintf("  %s %s, for %v: %s\n", w.Node, w.For, p.clock.Add(after).Sub(w.Since), w.Message)
+	}
+	return out
+}
+
+// show is a state.
+func show(s link.State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v, turn %d: ", s.Phase, s.Turn)
+	switch {
+	case s.From.IsZero() && s.To.IsZero():
+		b.WriteString("no key")
+	case s.Phase == link.Steady:
+		fmt.Fprintf(&b, "epoch %v", s.To.Ref)
+	default:
+		fmt.Fprintf(&b, "from %v to %v", s.From.Ref, s.To.Ref)
+	}
+	if s.Reverting {
+		fmt.Fprintf(&b, ", going back (%s)", s.Reason)
+	}
+	if len(s.Awaiting) > 0 {
+		fmt.Fprintf(&b, ", awaits %s", joined(s.Awaiting))
+	}
+	for _, l := range s.Lost {
+		fmt.Fprintf(&b, ", %s lost %d", l.Node, l.Epoch)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+func orders(s link.State) string {
+	var b strings.Builder
+	for _, o := range link.Orders(s) {
+		fmt.Fprintf(&b, "  %s:", o.Node)
+		if len(o.Accept) > 0 {
+			b.WriteString(" accept")
+			for _, k := range o.Accept {
+				fmt.Fprintf(&b, " %d", k.Epoch)
+			}
+		}
+		if !o.Send.IsZero() {
+			fmt.Fprintf(&b, " send %d", o.Send.Epoch)
+		}
+		if len(o.Accept) == 0 && o.Send.IsZero() {
+			b.WriteString(" wait")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+}
+
+func nodes(text string) (ids []keychain.NodeID) {
+	for _, id := range list(text) {
+		ids = append(ids, keychain.NodeID(id))
+	}
+	return ids
+}
+
+func joined(ids []keychain.NodeID) string {
+	var all []string
+	for _, id := range ids {
+		all = append(all, string(id))
+	}
+	return strings.Join(all, ", ")
+}
+
+func epochOf(t *testing.T, text string) keychain.Epoch {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("not a number: %q", text)
+	}
+	return keychain.Epoch(n)
+}
