@@ -1,0 +1,192 @@
+package agents
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/store"
+)
+
+// keepStarted is how many started epochs of a link are kept, the highest ones.
+// Once there are manyStarted, an epoch below them counts as started as well:
+// that costs at most a resume that the device refuses, where forgetting it could
+// cost a key. The distance leaves room for epochs that are taken back.
+const (
+	keepStarted = 40
+	manyStarted = 32
+)
+
+// lockWait is how long an agent waits for another one to let go of the journal:
+// long enough for one that is just stopping.
+const lockWait = time.Second
+
+// Buckets of the journal's file.
+const (
+	metaBucket  = "meta"
+	linksBucket = "links" // <node>/<link> → entry
+	instanceKey = "instance"
+)
+
+// Journal is what an agent keeps on disk: the highest Turn obeyed for each node
+// and link, and the epochs that a counter-bound node has begun to send with or
+// has lost. There is no key in it. What a method wrote is synced when it returns.
+// One process at a time has a journal open. It is safe for concurrent use.
+type Journal struct {
+	db       *bbolt.DB
+	instance string
+}
+
+// entry is what is kept about one link of one node. Started and Lost are sorted,
+// and Lost is part of what counts as started.
+type entry struct {
+	Turn    keychain.Turn    `json:"turn"`
+	Started []keychain.Epoch `json:"started,omitempty"`
+	Lost    []keychain.Epoch `json:"lost,omitempty"`
+}
+
+// OpenJournal opens the journal in the file path, and makes it when it is not
+// there; the directory must be. Errors: Refused when another agent has it open,
+// Invalid when the file cannot be used.
+func OpenJournal(path string) (*Journal, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fault.New(fault.Refused, "another agent uses state directory %s", filepath.Dir(path))
+	case err != nil:
+		return nil, fault.Wrap(fault.Invalid, err, "open journal %s", path)
+	}
+	j := &Journal{db: db}
+	if err := db.Update(j.prepare); err != nil {
+		return nil, errors.Join(fault.Wrap(fault.Invalid, err, "prepare journal %s", path), db.Close())
+	}
+	return j, nil
+}
+
+func (j *Journal) prepare(tx *bbolt.Tx) error {
+	if _, err := tx.CreateBucketIfNotExists([]byte(linksBucket)); err != nil {
+		return err
+	}
+	meta, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
+	if err != nil {
+		return err
+	}
+	if kept := meta.Get([]byte(instanceKey)); kept != nil {
+		j.instance = string(kept)
+		return nil
+	}
+	j.instance = rand.Text()
+	return meta.Put([]byte(instanceKey), []byte(j.instance))
+}
+
+// Instance tells this journal's agent from all others, also after a restart.
+func (j *Journal) Instance() string { return j.instance }
+
+// Close lets go of the file.
+func (j *Journal) Close() error {
+	return fault.Wrap(fault.Unknown, j.db.Close(), "close journal")
+}
+
+// fence writes down that these Turns of node are about to be obeyed, all at once.
+// A Turn below the one that is kept is left alone: entry tells.
+func (j *Journal) fence(node keychain.NodeID, turns map[keychain.LinkID]keychain.Turn) error {
+	changes := make(map[keychain.LinkID]func(*entry))
+	for link, turn := range turns {
+		if kept, err := j.entry(node, link); err != nil || kept.Turn < turn {
+			changes[link] = func(e *entry) { e.Turn = max(e.Turn, turn) }
+		}
+	}
+	return j.change(node, changes)
+}
+
+// merge takes over what node reported earlier, maybe by another agent or before
+// this journal existed.
+func (j *Journal) merge(node keychain.NodeID, obs []store.Observation) error {
+	changes := make(map[keychain.LinkID]func(*entry))
+	for _, o := range obs {
+		changes[o.Link] = func(e *entry) {
+			e.Turn = max(e.Turn, o.Turn)
+			e.Started = append(append(e.Started, o.Started...), o.Lost...)
+			e.Lost = append(e.Lost, o.Lost...)
+		}
+	}
+	return j.change(node, changes)
+}
+
+// entry is what is kept about a link of node; zero when that is nothing.
+func (j *Journal) entry(node keychain.NodeID, link keychain.LinkID) (entry, error) {
+	var e entry
+	err := j.db.View(func(tx *bbolt.Tx) (err error) {
+		e, err = read(tx, node, link)
+		return err
+	})
+	return e, fault.Wrap(fault.Unavailable, err, "read the journal of %s", link)
+}
+
+// change applies the changes in one synced transaction, shared with whoever else
+// writes at that moment. Each must be fit to be applied again.
+func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(*entry)) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	err := j.db.Batch(func(tx *bbolt.Tx) error {
+		for link, change := range changes {
+			e, err := read(tx, node, link)
+			if err != nil {
+				return err
+			}
+			change(&e)
+			e.tidy()
+			doc, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			if err := tx.Bucket([]byte(linksBucket)).Put(entryKey(node, link), doc); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return fault.Wrap(fault.Unavailable, err, "write the journal of %s", node)
+}
+
+func read(tx *bbolt.Tx, node keychain.NodeID, link keychain.LinkID) (entry, error) {
+	var e entry
+	doc := tx.Bucket([]byte(linksBucket)).Get(entryKey(node, link))
+	if doc == nil {
+		return e, nil
+	}
+	if err := json.Unmarshal(doc, &e); err != nil {
+		return entry{}, errors.New("the file is damaged")
+	}
+	return e, nil
+}
+
+func entryKey(node keychain.NodeID, link keychain.LinkID) []byte {
+	return []byte(string(node) + "/" + string(link))
+}
+
+// tidy sorts, and keeps the highest started epochs and what was lost of them.
+func (e *entry) tidy() {
+	slices.Sort(e.Started)
+	e.Started = slices.Compact(e.Started)
+	e.Started = e.Started[max(0, len(e.Started)-keepStarted):]
+	slices.Sort(e.Lost)
+	e.Lost = slices.DeleteFunc(slices.Compact(e.Lost), func(l keychain.Epoch) bool {
+		return !slices.Contains(e.Started, l)
+	})
+}
+
+// started reports whether epoch counts as started.
+func (e *entry) started(epoch keychain.Epoch) bool {
+	below := len(e.Started) >= manyStarted && epoch < e.Started[0]
+	return below || slices.Contains(e.Started, epoch)
+}

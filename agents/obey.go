@@ -1,0 +1,268 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/keyorch/keyorch/downstream"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/secret"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/upstream"
+)
+
+// maxMessage is the longest message of a fault that is reported, in bytes.
+const maxMessage = 300
+
+// sight is what the device showed on the sides that an order is about. It is
+// whole when every such side was read after the last thing that was done to it:
+// only then may it be reported under the order's Turn.
+type sight struct {
+	whole bool
+	down  downstream.Observation
+	up    upstream.Observation
+}
+
+// attend works on e once, reports, and says how long to wait before the next
+// time.
+func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
+	ctx, cancel := context.WithTimeoutCause(s.ops, s.Limit,
+		fault.New(fault.Unknown, "obey turn %d: no end after %v", o.Turn, s.Limit))
+	defer cancel()
+	began := time.Now().UTC()
+	watchdog := time.AfterFunc(s.Slow, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if ctx.Err() == nil {
+			s.trouble(o, fmt.Sprintf("obey turn %d: no end after %v", o.Turn, s.Slow), began)
+		}
+	})
+	defer watchdog.Stop()
+	a := &attempt{session: s, order: o, held: held, leave: func() bool { return s.live.Err() != nil || s.replaced(e, o) }}
+	err := a.obey(ctx)
+	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && s.ops.Err() == nil {
+		err = cause
+	}
+	s.mu.Lock()
+	watchdog.Stop()
+	cancel() // a watchdog that waits for s.mu says nothing any more
+	s.mu.Unlock()
+	if s.ops.Err() != nil || errors.Is(err, errSuperseded) || s.replaced(e, o) {
+		return s.Resync // the device is left to its next order, or to the next agent
+	}
+	a.report(err)
+	return s.rest(e, err)
+}
+
+// replaced reports whether o is not the order of its link any more.
+func (s *session) replaced(e *errand, o store.Order) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.gone || !equal(e.order, o)
+}
+
+// attempt is one try to make the device what order says.
+type attempt struct {
+	*session
+	order store.Order
+	held  []named
+	leave func() bool   // says, between two steps, that the next is not to be done
+	turn  keychain.Turn // under which to report
+	seen  sight
+	book  *ledger // nil until it could be read
+}
+
+// obey does what is missing: accept, then send, then forget. An error of one
+// keeps the later ones from being done.
+func (a *attempt) obey(ctx context.Context) error {
+	o := a.order
+	if err := a.Journal.fence(a.node.ID, map[keychain.LinkID]keychain.Turn{o.Link: o.Turn}); err != nil {
+		return err
+	}
+	kept, err := a.Journal.entry(a.node.ID, o.Link)
+	if err != nil {
+		return err
+	}
+	a.turn, a.book = kept.Turn, &ledger{s: a.session, link: o.Link, entry: kept}
+	if o.Turn < kept.Turn {
+		a.look(ctx)
+		return fault.New(fault.Stale, "obey turn %d: turn %d has been obeyed", o.Turn, kept.Turn)
+	}
+	if err := a.able(); err != nil {
+		return err
+	}
+	err = a.act(ctx)
+	if err != nil && !errors.Is(err, errSuperseded) {
+		a.look(ctx)
+	}
+	return err
+}
+
+// able is Invalid when the order asks for a side that the node does not have.
+func (a *attempt) able() error {
+	switch {
+	case len(a.order.Accept) > 0 && a.node.Downstream == nil:
+		return fault.New(fault.Invalid, "accept on %s: the device of %s has no receiving side", a.order.Link, a.node.ID)
+	case !a.order.Send.IsZero() && a.node.Upstream == nil:
+		return fault.New(fault.Invalid, "send on %s: the device of %s has no sending side", a.order.Link, a.node.ID)
+	}
+	return nil
+}
+
+func (a *attempt) act(ctx context.Context) (err error) {
+	o := a.order
+	var accept []downstream.Want
+	if len(o.Accept) > 0 {
+		for _, w := range o.Accept {
+			accept = append(accept, downstream.Want{SA: o.SA(w), Key: a.opener(w)})
+		}
+		if a.seen.down, err = downstream.Accept(ctx, a.node.Downstream, o.Link, accept); err != nil {
+			return err
+		}
+		if a.leave() {
+			return errSuperseded
+		}
+	}
+	var lost error
+	if !o.Send.IsZero() {
+		want := upstream.Want{SA: o.SA(o.Send), Key: a.opener(o.Send)}
+		a.seen.up, err = upstream.Send(ctx, a.node.Upstream, o.Link, want, a.book)
+		if errors.Is(err, upstream.ErrLost) && a.seen.up.Sends.IsZero() {
+			lost, err = err, nil // it is silent: nothing that it sends could need an old key
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if a.extra() {
+		if a.leave() {
+			return errSuperseded
+		}
+		if a.seen.down, err = downstream.Forget(ctx, a.node.Downstream, o.Link, accept); err != nil {
+			return err
+		}
+	}
+	a.seen.whole = len(o.Accept) > 0 || !o.Send.IsZero()
+	return lost
+}
+
+// extra reports whether the device accepts what the order does not name.
+func (a *attempt) extra() bool {
+	return len(a.order.Accept) > 0 && slices.ContainsFunc(a.seen.down.Accepts, func(r keychain.Ref) bool {
+		return !slices.ContainsFunc(a.order.Accept, func(w store.Wanted) bool { return w.Epoch == r.Epoch })
+	})
+}
+
+// opener opens the key that w names. Stopping does not wait for Vault.
+func (a *attempt) opener(w store.Wanted) func(context.Context) (secret.Key, error) {
+	return func(ctx context.Context) (secret.Key, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(a.live, cancel)()
+		return a.keys.open(ctx, named{a.order.Link, w.Epoch, w.Wrapped}, w.KCV)
+	}
+}
+
+// look reads the sides that the order is about.
+func (a *attempt) look(ctx context.Context) {
+	a.seen = sight{}
+	var err error
+	var looked bool
+	if len(a.order.Accept) > 0 && a.node.Downstream != nil {
+		looked = true
+		if a.seen.down, err = a.node.Downstream.Observe(ctx, a.order.Link); err != nil {
+			return
+		}
+	}
+	if !a.order.Send.IsZero() && a.node.Upstream != nil {
+		looked = true
+		if a.seen.up, err = a.node.Upstream.Observe(ctx, a.order.Link); err != nil {
+			return
+		}
+	}
+	a.seen.whole = looked
+}
+
+// report says what became of the attempt. What the device did not show is left
+// as it was reported before, with the Turn of that time.
+func (a *attempt) report(err error) {
+	link := a.order.Link
+	var kind, message string
+	if err != nil {
+		kind, message = fault.Of(err).String(), oneLine(a.keys.scrub(err.Error(), a.held))
+	}
+	before := a.reports.latest(link)
+	a.reports.change(link, func(o *store.Observation) {
+		if a.seen.whole {
+			o.Turn, o.Accepts, o.Sends = a.turn, a.seen.down.Accepts, a.seen.up.Sends
+			o.Counters = a.seen.counters()
+		}
+		if a.book != nil {
+			o.Started, o.Lost = a.book.entry.Started, a.book.entry.Lost
+		}
+		setFault(o, kind, message, time.Now().UTC())
+	})
+	switch {
+	case err != nil && (before.Fault != kind || before.Message != message):
+		a.log.Warn("order not obeyed", "link", link, "turn", a.order.Turn, "fault", kind, "message", message)
+	case err == nil && (a.seen.whole && before.Turn != a.turn || before.Fault != ""):
+		a.log.Info("order obeyed", "link", link, "turn", a.order.Turn)
+	}
+}
+
+// trouble reports that o is still being worked on, beside what was reported
+// before.
+func (s *session) trouble(o store.Order, message string, since time.Time) {
+	s.log.Warn("order not obeyed yet", "link", o.Link, "turn", o.Turn, "message", message)
+	s.reports.change(o.Link, func(o *store.Observation) { setFault(o, fault.Unknown.String(), message, since) })
+}
+
+// setFault keeps Since while the fault is of the same kind.
+func setFault(o *store.Observation, kind, message string, since time.Time) {
+	switch kind {
+	case "":
+		since = time.Time{}
+	case o.Fault:
+		since = o.Since
+	}
+	o.Fault, o.Message, o.Since = kind, message, since
+}
+
+// counters adds up both sides of the node, by epoch.
+func (s sight) counters() []keychain.Counter {
+	packets := maps.Clone(s.down.Packets)
+	if packets == nil {
+		packets = make(map[keychain.Epoch]uint64)
+	}
+	for e, n := range s.up.Packets {
+		packets[e] += n
+	}
+	var counters []keychain.Counter
+	for _, e := range slices.Sorted(maps.Keys(packets)) {
+		counters = append(counters, keychain.Counter{Epoch: e, Packets: packets[e]})
+	}
+	return counters
+}
+
+// oneLine makes text fit for one line of a table.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if len(text) <= maxMessage {
+		return text
+	}
+	text = text[:maxMessage]
+	for !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text
+}

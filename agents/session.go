@@ -1,0 +1,288 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/store"
+)
+
+// session is the work on one node during one tenure.
+type session struct {
+	*post
+	// live ends when no new work is to be begun, ops when nothing may touch the
+	// device or the store any more.
+	live, ops context.Context
+	tenure    Tenure
+	reports   *reports
+
+	mu      sync.Mutex
+	errands map[keychain.LinkID]*errand
+	queue   []*errand
+	workers int
+	busy    sync.WaitGroup
+}
+
+// errand is the standing task to make one link of the node what its order says.
+// At most one worker is at it. All is guarded by session.mu.
+type errand struct {
+	order store.Order
+	held  []named // by the order
+	gone  bool    // there is no order any more
+	// queued, running and again say where the errand is: again is a wish that came
+	// while it was running.
+	queued, running, again bool
+	timer                  *time.Timer
+	retry                  *backoff.ExponentialBackOff
+	troubled               bool // it waits for something to come back
+}
+
+func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {
+	s := &session{post: p, live: live, ops: ops, tenure: tenure, errands: make(map[keychain.LinkID]*errand)}
+	s.reports = &reports{
+		tenure: tenure, every: p.Resync, retry: p.newBackoff(), log: p.log,
+		nonEmpty: make(chan struct{}, 1),
+		stored:   make(map[keychain.LinkID]store.Observation),
+		pending:  make(map[keychain.LinkID]letter),
+		first: func(link keychain.LinkID) store.Observation {
+			return store.Observation{Site: p.Site, Link: link, Report: keychain.Report{Node: p.node.ID}}
+		},
+	}
+	for _, o := range obs {
+		s.reports.stored[o.Link] = o
+	}
+	return s
+}
+
+// recall reads what the node reported before, and takes it into the journal: the
+// fence is the highest of both. It reports false when live ended first.
+func (p *post) recall(live context.Context, tenure Tenure) ([]store.Observation, bool) {
+	retry := p.newBackoff()
+	for {
+		obs, err := tenure.Observations(live)
+		if err != nil && fault.Is(err, fault.Mismatch) {
+			p.log.WarnContext(live, "cannot read an earlier report", "error", err)
+			err = nil // the others came with it
+		}
+		if err == nil {
+			err = p.Journal.merge(p.node.ID, obs)
+		}
+		if err == nil {
+			return obs, live.Err() == nil
+		}
+		if live.Err() == nil {
+			p.log.WarnContext(live, "cannot recall earlier reports, will try again", "error", err)
+		}
+		if !pause(live, retry.NextBackOff()) {
+			return nil, false
+		}
+	}
+}
+
+// run works until live ends, then lets the work under way end and its reports go
+// out. It is false when a device would not let go.
+func (s *session) run() bool {
+	var sender sync.WaitGroup
+	sending, stop := context.WithCancel(s.ops)
+	sender.Go(func() { s.reports.run(sending) })
+	retry := s.newBackoff()
+	for s.live.Err() == nil {
+		err := s.Store.WatchOrders(s.live, s.Site, s.node.ID, s.take)
+		if s.live.Err() == nil {
+			s.log.ErrorContext(s.live, "cannot watch orders, will try again", "error", err)
+			pause(s.live, retry.NextBackOff())
+		}
+	}
+	ended := s.stop()
+	s.reports.flush(s.ops)
+	stop()
+	sender.Wait()
+	return ended
+}
+
+// stop waits for the workers and lets go of the keys. A device that heeds no
+// context is waited for as well, unless the process is to end.
+func (s *session) stop() bool {
+	s.mu.Lock()
+	s.queue = nil
+	for _, e := range s.errands {
+		e.stopTimer()
+	}
+	s.mu.Unlock()
+	idle := make(chan struct{})
+	go func() {
+		s.busy.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-s.abandon.Done():
+		return false
+	}
+	for _, e := range s.errands {
+		s.keys.release(e.held)
+	}
+	return true
+}
+
+// take is what a new order, or all of them, lead to. The Turns of all of them are
+// in the journal, in one write, before the first is obeyed.
+func (s *session) take(u store.OrderUpdate) {
+	for _, err := range u.Broken {
+		s.log.Error("cannot read an order", "error", err)
+	}
+	turns := make(map[keychain.LinkID]keychain.Turn)
+	for _, o := range u.Orders {
+		turns[o.Link] = o.Turn
+	}
+	if err := s.Journal.fence(s.node.ID, turns); err != nil {
+		s.log.Error("cannot write the journal", "error", err) // obey tries again
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range u.Orders {
+		e := s.errands[o.Link]
+		if e == nil {
+			e = &errand{retry: s.newBackoff()}
+			s.errands[o.Link] = e
+		}
+		if !e.gone && e.order.Link != "" && equal(e.order, o) {
+			continue // told again; the timer sees to it
+		}
+		before := e.held
+		e.order, e.held, e.gone = o, s.keys.hold(o), false
+		s.keys.release(before)
+		e.retry.Reset()
+		s.enqueue(e)
+	}
+	for link := range s.errands {
+		listed := slices.ContainsFunc(u.Orders, func(o store.Order) bool { return o.Link == link })
+		// A broken order in a snapshot leaves the earlier one in force.
+		if slices.Contains(u.Deleted, link) || u.Snapshot && !listed && len(u.Broken) == 0 {
+			s.drop(link)
+		}
+	}
+}
+
+// drop ends an errand whose order is gone. What the device has stays: no order is
+// no wish.
+func (s *session) drop(link keychain.LinkID) {
+	e := s.errands[link]
+	e.stopTimer()
+	s.queue = slices.DeleteFunc(s.queue, func(q *errand) bool { return q == e })
+	s.keys.release(e.held)
+	e.held, e.gone, e.queued, e.again = nil, true, false, false
+	if !e.running { // or else it stays until it is done, in case the order comes back
+		delete(s.errands, link)
+	}
+}
+
+func equal(a, b store.Order) bool {
+	return a.Turn == b.Turn && a.Send == b.Send && slices.Equal(a.Accept, b.Accept)
+}
+
+func (e *errand) stopTimer() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
+
+// enqueue has e worked on as soon as may be.
+func (s *session) enqueue(e *errand) {
+	switch {
+	case s.live.Err() != nil || e.gone || e.queued:
+		return
+	case e.running:
+		e.again = true
+		return
+	}
+	e.stopTimer()
+	e.queued = true
+	s.queue = append(s.queue, e)
+	s.spawn()
+}
+
+// spawn adds a worker if there is something for it and one more is allowed. The
+// first worker of a node is always allowed.
+func (s *session) spawn() {
+	if len(s.queue) == 0 || s.workers >= s.PerNode || s.live.Err() != nil {
+		return
+	}
+	extra := s.workers > 0
+	if extra {
+		select {
+		case s.extra <- struct{}{}:
+		default:
+			return
+		}
+	}
+	s.workers++
+	s.busy.Go(func() { s.work(extra) })
+}
+
+// work takes errands from the queue until it is empty.
+func (s *session) work(extra bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 && s.live.Err() == nil {
+		e := s.queue[0]
+		s.queue = s.queue[1:]
+		e.queued, e.running, e.again = false, true, false
+		s.spawn()
+		order := e.order
+		held := s.keys.hold(order)
+		s.mu.Unlock()
+		wait := s.attend(e, order, held)
+		s.keys.release(held)
+		s.mu.Lock()
+		e.running = false
+		switch {
+		case e.gone:
+			delete(s.errands, order.Link)
+		case e.again:
+			s.enqueue(e)
+		case s.live.Err() == nil:
+			e.timer = time.AfterFunc(wait, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.enqueue(e)
+			})
+		}
+	}
+	s.workers--
+	if extra {
+		<-s.extra
+	}
+}
+
+// rest says when e is to be looked at again after err: soon, and ever later, when
+// somebody is away; otherwise in a while. What comes back for one link has come
+// back for the others.
+func (s *session) rest(e *errand, err error) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && fault.Of(err).Retryable() {
+		e.troubled = true
+		return e.retry.NextBackOff()
+	}
+	e.retry.Reset()
+	if e.troubled && err == nil {
+		for _, other := range s.errands {
+			if other != e && other.troubled {
+				s.enqueue(other)
+			}
+		}
+	}
+	e.troubled = false
+	return s.Resync - rand.N(s.Resync/5) // so that links spread out
+}
+
+var errSuperseded = errors.New("there is a newer order")
