@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "keyorch")
-	build := exec.Command("go", "build", "-o", binary, "github.com/keyorch/keyorch/cmd/keyorch")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "github.com/keyorch/keyorch/cmd/keyorch")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build keyorch: %v\n%s", err, out)

@@ -150,13 +150,14 @@ func (r *rotation) save() error {
 	return nil
 }
 
-// more reports whether a link that has come to Steady needs another epoch: its
-// nodes were staged again first, or a sender has lost its counter meanwhile.
+// more reports whether a link that has come to Steady needs another epoch: a
+// sender has lost its counter, the nodes were staged again first, or the machine
+// turned round by itself because a sender lost the new key before it used it.
 func (r *rotation) more(d *driven) bool {
 	if d.State.NeedsEpoch() {
 		return true
 	}
-	return r.in.Intent == ToRotate && d.goal.IsZero() && d.why == "" && !r.cancelled
+	return r.in.Intent == ToRotate && d.State.To.Epoch != d.goal.Epoch && d.why == "" && !r.cancelled
 }
 
 // ended is how the rotation of a Steady link ended.

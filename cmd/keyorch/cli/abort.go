@@ -13,6 +13,7 @@ import (
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/workflows"
 )
 
@@ -89,8 +90,8 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 	if running {
 		return w.askToAbort(ctx, owner, id, reason)
 	}
-	if err := abortable(record.State); err != nil {
-		return err
+	if _, err := link.Step(record.State, link.Abort{}); err != nil {
+		return fault.Wrap(fault.Refused, err, "abort")
 	}
 	// Nobody drives it: a workflow of its own adopts it and takes it back.
 	name := fmt.Sprintf("abort-%s-%d", id, record.State.Turn)

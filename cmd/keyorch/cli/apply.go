@@ -57,6 +57,9 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
+	if len(wanted.Sites)+len(wanted.Nodes)+len(wanted.Links)+len(wanted.Policies) == 0 {
+		return fault.New(fault.Invalid, "keyorch apply: there is no document in what was given")
+	}
 	if dry {
 		_, err := fmt.Fprintf(a.out, "valid: %d sites, %d nodes, %d links, %d policies; nothing was changed\n",
 			len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies))

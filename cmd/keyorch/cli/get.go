@@ -51,13 +51,35 @@ func (a *app) getVerb() *cobra.Command {
 		if err := list.only(args[0], args[1:]); err != nil {
 			return err
 		}
-		if *out != asTable {
+		switch t, declared := list.topology(); {
+		case *out == asYAML && declared:
+			return topology.Encode(a.out, t) // documents that apply takes again
+		case *out != asTable:
 			return out.print(a.out, map[string]any{"items": append([]any{}, list.docs...)})
 		}
 		table(a.out, list.header, list.rows)
 		return nil
 	}
 	return c
+}
+
+// topology is what is listed as declarations; false when it is something else.
+func (l *listed) topology() (t topology.Topology, declared bool) {
+	for _, d := range l.docs {
+		switch d := d.(type) {
+		case topology.Site:
+			t.Sites = append(t.Sites, d)
+		case topology.Node:
+			t.Nodes = append(t.Nodes, d)
+		case topology.Link:
+			t.Links = append(t.Links, d)
+		case topology.Policy:
+			t.Policies = append(t.Policies, d)
+		default:
+			return t, false
+		}
+	}
+	return t, true
 }
 
 // only keeps the names given, all of which must be there.

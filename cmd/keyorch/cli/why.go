@@ -69,10 +69,11 @@ func printWhy(w io.Writer, now time.Time, o whyOutput) {
 	say("Why", o.Why.Summary)
 	for _, wait := range o.Why.Awaiting {
 		text := fmt.Sprintf("%s %s", wait.Node, wait.For)
-		if wait.Message != "" {
+		switch {
+		case wait.Fault != "":
 			text += fmt.Sprintf(" (%s for %s: %s)", wait.Fault, age(now, wait.Since), wait.Message)
-		} else if !wait.Present {
-			text += " (no agent serves it)"
+		case wait.Message != "":
+			text += " (" + wait.Message + ")"
 		}
 		say("Awaited", text)
 	}

@@ -58,7 +58,13 @@ func (w Worker) Run(ctx context.Context) error {
 type records struct{ store *store.Store }
 
 func (r records) Records(ctx context.Context, ids []keychain.LinkID) ([]link.Record, error) {
-	return r.store.Records(ctx, ids)
+	found, err := r.store.Records(ctx, ids)
+	if fault.Is(err, fault.Mismatch) {
+		// A record that cannot be read is nobody else's trouble. It is left out here,
+		// and cannot be overwritten: Commit finds that it is there.
+		err = nil
+	}
+	return found, err
 }
 
 func (r records) Commit(ctx context.Context, changes []workflows.Change) ([]workflows.Committed, error) {

@@ -31,7 +31,7 @@ func main() {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Wrap(fault.Invalid, err, "read flags") })
-	root.AddCommand(upVerb())
+	root.AddCommand(upVerb(), demoVerb())
 	err := root.ExecuteContext(ctx)
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(os.Stderr, "keyorch-dev: %v\n", err)

@@ -16,9 +16,6 @@ import (
 	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/e2e/devstack"
-	"github.com/keyorch/keyorch/keychain"
-	"github.com/keyorch/keyorch/store"
-	"github.com/keyorch/keyorch/topology"
 )
 
 // stopPatience is how long the servers may take to stop.
@@ -80,24 +77,9 @@ func (u up) run(ctx context.Context) (err error) {
 	if err := u.declare(ctx, stack); err != nil {
 		return err
 	}
-	declared, err := declared(ctx, stack)
-	if err != nil {
-		return err
-	}
-	if err := stack.Provision(ctx, declared); err != nil {
-		return err
-	}
-	var sites []keychain.SiteID
-	for _, s := range declared.Sites {
-		sites = append(sites, s.Name)
-	}
-	if err := stack.WriteEnv(ctx, sites); err != nil {
-		return err
-	}
 	network := sim.NewNetwork(sim.Options{})
 	defer network.Close()
-	u.announce(stack)
-	return serve(ctx, stack, declared, network, u.parts)
+	return serve(ctx, stack, network, u.parts, func() { u.announce(stack) })
 }
 
 // declare does what the operator would do with the same files.
@@ -118,20 +100,6 @@ func (u up) declare(ctx context.Context, stack *devstack.Stack) error {
 		return exit{code}
 	}
 	return nil
-}
-
-// declared is everything that is declared, also before this start.
-func declared(ctx context.Context, stack *devstack.Stack) (topology.Topology, error) {
-	env, err := getenv(ctx, stack, devstack.Operator)
-	if err != nil {
-		return topology.Topology{}, err
-	}
-	s, err := store.Open(ctx, store.EnvConfig(env))
-	if err != nil {
-		return topology.Topology{}, err
-	}
-	defer func() { _ = s.Close() }()
-	return s.Topology(ctx)
 }
 
 // getenv looks variables up as the identity has them. Of this process's own

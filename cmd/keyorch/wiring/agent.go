@@ -1,0 +1,112 @@
+package wiring
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keyorch/keyorch/agents"
+	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/devices/sim"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// Agent is what the agent of a site is made of.
+type Agent struct {
+	Site keychain.SiteID
+	// Nodes are those to serve; empty for all of the site.
+	Nodes []keychain.NodeID
+	// StateDir keeps the journal. It is created with mode 0700.
+	StateDir string
+	Store    *store.Store
+	Custody  *custody.Custody
+	// Network is the simulated network of this process, if there is one.
+	Network *sim.Network
+	Logger  *slog.Logger
+	Version string
+}
+
+// Run serves the nodes until ctx ends. Nodes that are declared later are taken
+// up, and those that are not declared any more are given up.
+func (a Agent) Run(ctx context.Context) error {
+	if err := os.MkdirAll(a.StateDir, 0o700); err != nil {
+		return fault.Wrap(fault.Invalid, err, "make state directory")
+	}
+	journal, err := agents.OpenJournal(filepath.Join(a.StateDir, "journal.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.Close() }()
+	host, _ := os.Hostname() // empty is what an operator then sees
+	nodes := make(chan []agents.Node)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		serving := serving{agent: a, devices: Devices{Network: a.Network}}
+		return a.Store.WatchTopology(ctx, func(t topology.Topology) {
+			if list, changed := serving.update(ctx, t); changed {
+				select {
+				case nodes <- list:
+				case <-ctx.Done():
+				}
+			}
+		})
+	})
+	group.Go(func() error {
+		return agents.Run(ctx, agents.Config{
+			Site: a.Site, Nodes: nodes, Store: agents.EtcdStore(a.Store), Custody: a.Custody, Journal: journal,
+			Who:    store.Agent{Instance: journal.Instance(), Host: host, PID: os.Getpid(), Version: a.Version, Started: time.Now().UTC()},
+			Logger: a.Logger,
+		})
+	})
+	return group.Wait()
+}
+
+// serving is the nodes that an agent has opened, and from which declaration.
+type serving struct {
+	agent    Agent
+	devices  Devices
+	declared []topology.Node
+	open     []agents.Node
+}
+
+// update opens what is new or has changed, and reports whether anything has. A
+// node whose device cannot be opened is logged and left out: one node's trouble
+// is its own.
+func (s *serving) update(ctx context.Context, t topology.Topology) (list []agents.Node, changed bool) {
+	var declared []topology.Node
+	for _, n := range t.Nodes {
+		wanted := len(s.agent.Nodes) == 0 || slices.Contains(s.agent.Nodes, n.Name)
+		if !wanted || n.Site != s.agent.Site {
+			continue
+		}
+		declared = append(declared, n)
+		i := slices.IndexFunc(s.declared, func(d topology.Node) bool { return sameDevice(d, n) })
+		if i >= 0 && slices.ContainsFunc(s.open, func(o agents.Node) bool { return o.ID == n.Name }) {
+			list = append(list, s.open[slices.IndexFunc(s.open, func(o agents.Node) bool { return o.ID == n.Name })])
+			continue
+		}
+		changed = true
+		node, err := s.devices.Open(n)
+		if err != nil {
+			s.agent.Logger.ErrorContext(ctx, "cannot serve node", "node", n.Name, "error", err)
+			continue
+		}
+		list = append(list, node)
+	}
+	changed = changed || len(list) != len(s.open)
+	s.declared, s.open = declared, list
+	return list, changed
+}
+
+func sameDevice(a, b topology.Node) bool {
+	return a.Name == b.Name && reflect.DeepEqual(a.Device, b.Device)
+}
