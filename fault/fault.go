@@ -91,7 +91,8 @@ func (e *Error) Unwrap() error { return e.Cause }
 // New makes an error of kind k. A %w in format keeps its operand as the cause.
 func New(k Kind, format string, a ...any) error {
 	err := fmt.Errorf(format, a...)
-	if cause := errors.Unwrap(err); cause != nil {
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
 		return &Error{Kind: k, Cause: err}
 	}
 	return &Error{Kind: k, Message: err.Error()}

@@ -8,8 +8,9 @@ package keychain
 // wrap or after a burned epoch.
 type Serial uint32
 
-// Next is the Serial of the key that follows.
-func (s Serial) Next() Serial { return s + 1 }
+// Next is the Serial of the key that follows. Serials wrap where all the numbers
+// made from them do, at 2³²-256, a multiple of 4 and of 255.
+func (s Serial) Next() Serial { return (s + 1) % spiSpace }
 
 // AN is a MACsec association number, 0 to 3 (IEEE 802.1AE, two bits).
 type AN uint8
