@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
 // Dump writes all that a network knows, keys included.
@@ -15,5 +16,14 @@ func Dump(out io.Writer, w *Network) {
 			}
 		}
 		fmt.Fprintln(out, c.inFlight)
+	}
+}
+
+// AdvanceTo brings every link up to a time of the test's choosing.
+func AdvanceTo(w *Network, now time.Time) {
+	for _, c := range w.cables {
+		c.mu.Lock()
+		c.advance(now)
+		c.mu.Unlock()
 	}
 }
