@@ -8,7 +8,8 @@
 //	                  Retiring             Switching           Switching
 //
 // Going back is not a second machine: it is the same one with From and To
-// exchanged. Step applies one event to a State, Orders says what every node
+// exchanged. The machine turns round by itself in one case: a node still sends
+// with From and may never send with To (see State.stranded). Step applies one event to a State, Orders says what every node
 // must do in a State, the gates say whether the next step is wise now, and
 // Explain says all of it to an operator.
 //

@@ -387,7 +387,7 @@ func TestModel(t *testing.T) {
 			}
 		})
 	}
-	fmt.Fprintf(os.Stdout, "worlds explored: %d\n", total)
+	fmt.Fprintf(os.Stdout, "worlds explored: %d in %d configurations\n", total, len(configs()))
 }
 
 // canonical gives the nodes of each side in a fixed order, where nothing tells
