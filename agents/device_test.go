@@ -24,6 +24,7 @@ type device struct {
 	fail error         // what every operation answers, having done nothing
 	hang chan struct{} // what every operation waits for; nil: nothing
 	deaf bool          // an operation that hangs does not heed its context
+	hung int           // how many operations have hung
 
 	// began counts, by link and epoch, how often a key began to be sent with from
 	// counter zero; more than once is what must never happen.
@@ -69,6 +70,7 @@ func (d *device) op(ctx context.Context, what string, sa keychain.SA, f func(*po
 	hang, deaf := d.hang, d.deaf
 	d.w.mu.Unlock()
 	if hang != nil {
+		d.set(func() { d.hung++ })
 		if deaf {
 			ctx = context.WithoutCancel(ctx)
 		}

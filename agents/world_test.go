@@ -146,6 +146,13 @@ func (w *world) report(node keychain.NodeID, link keychain.LinkID) store.Observa
 	return w.obs[node][link]
 }
 
+// count reads one of the world's counts.
+func (w *world) count(n *int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return *n
+}
+
 // reported waits until node's report about link is as ok wants it.
 func (w *world) reported(node keychain.NodeID, link keychain.LinkID, ok func(store.Observation) bool) store.Observation {
 	w.t.Helper()
