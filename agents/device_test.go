@@ -32,6 +32,8 @@ type device struct {
 	ops   []string
 	turns map[keychain.LinkID]keychain.Turn // highest seen in an SA
 	check func(sa keychain.SA)              // looks at every changing operation
+	// promise looks at every changing operation as it happens, under world.mu.
+	promise func(what string, sa keychain.SA)
 }
 
 type port struct {
@@ -89,6 +91,9 @@ func (d *device) op(ctx context.Context, what string, sa keychain.SA, f func(*po
 				d.w.t.Errorf("%s on %s: turn %d after turn %d", what, d.id, sa.Turn, d.turns[sa.Link])
 			}
 			d.turns[sa.Link] = sa.Turn
+			if d.promise != nil {
+				d.promise(what, sa)
+			}
 			d.ops = append(d.ops, fmt.Sprintf("%s %s %d", what, sa.Link, sa.Epoch))
 		}
 		return f(d.port(sa.Link))
