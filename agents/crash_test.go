@@ -232,7 +232,6 @@ func (c killing) at(t *testing.T, k int) (was bool, reused int) {
 		return one.port(theLink).sends.Epoch == e && slices.Equal(accepts, []keychain.Epoch{e})
 	}
 	dir := t.TempDir()
-	var a *agent
 	dead := fault.New(fault.Unavailable, "the agent is dead")
 	point, killed := 0, make(chan struct{})
 	w.effect = func(string, bool) error {
@@ -240,7 +239,7 @@ func (c killing) at(t *testing.T, k int) (was bool, reused int) {
 		case point > k:
 			return dead
 		case point == k:
-			_ = a.journal.Close()
+			_ = w.last.journal.Close()
 			close(killed)
 			point++
 			return dead
@@ -248,7 +247,7 @@ func (c killing) at(t *testing.T, k int) (was bool, reused int) {
 		point++
 		return nil
 	}
-	a = w.start(dir, one.node(), two.node())
+	a := w.start(dir, one.node(), two.node())
 	again := make(chan bool)
 	over := make(chan struct{})
 	go func() {

@@ -37,6 +37,7 @@ type world struct {
 	opened    []secret.Key      // every key that was given out
 	unwraps   int
 
+	last *agent // started last
 	logs bytes.Buffer
 	// effect is asked before and after everything that an agent does to the world;
 	// an error says that the agent is dead, so that it does not happen or nobody
@@ -313,6 +314,7 @@ func (w *world) start(dir string, nodes ...Node) *agent {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	a := &agent{journal: w.journalAt(dir), nodes: make(chan []Node, 1), ended: make(chan struct{})}
 	a.nodes <- nodes
+	w.change(func() { w.last = a })
 	go func() {
 		defer close(a.ended)
 		err := Run(ctx, Config{
