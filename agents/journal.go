@@ -29,6 +29,10 @@ const (
 // long enough for one that is just stopping.
 const lockWait = time.Second
 
+// batchDelay is how long a write waits for others to share its sync. bbolt's own
+// 10 ms would be most of the time that a switch takes.
+const batchDelay = 2 * time.Millisecond
+
 // Buckets of the journal's file.
 const (
 	metaBucket  = "meta"
@@ -64,6 +68,7 @@ func OpenJournal(path string) (*Journal, error) {
 	case err != nil:
 		return nil, fault.Wrap(fault.Invalid, err, "open journal %s", path)
 	}
+	db.MaxBatchDelay = batchDelay
 	j := &Journal{db: db}
 	if err := db.Update(j.prepare); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Invalid, err, "prepare journal %s", path), db.Close())
