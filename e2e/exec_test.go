@@ -25,12 +25,12 @@ metadata: {name: west}
 apiVersion: keyorch/v1
 kind: Node
 metadata: {name: east-gear}
-spec: {site: east, device: {kind: exec, command: ["$GEAR", "$GEARS/east"], timeout: 2s}}
+spec: {site: east, device: {kind: exec, command: ["$GEAR", "$GEARS/east"], timeout: 1s}}
 ---
 apiVersion: keyorch/v1
 kind: Node
 metadata: {name: west-gear}
-spec: {site: west, device: {kind: exec, command: ["$GEAR", "$GEARS/west"], timeout: 2s}}
+spec: {site: west, device: {kind: exec, command: ["$GEAR", "$GEARS/west"], timeout: 1s}}
 ---
 apiVersion: keyorch/v1
 kind: Node
@@ -104,8 +104,7 @@ func TestTroubleOfAScriptHoldsItsLinkOnly(t *testing.T) {
 		{"exit10", "the gear does not know this link"},
 		{"kcv", "KCV"},
 	} {
-		t.Run(c.trouble, func(t *testing.T) {
-			w.t = t
+		w.run(c.trouble, func(t *testing.T) {
 			before := w.record("scripts").State
 			must(t, os.WriteFile(trouble, []byte(c.trouble), 0o600))
 			r := w.rotate(4, "--all", "--timeout", "6s")

@@ -85,8 +85,7 @@ func TestKilledInEachPhase(t *testing.T) {
 	const id = "dc1-dc2"
 	for _, who := range []string{"worker", "upstream agent", "downstream agent", "servers"} {
 		for _, phase := range inFlight {
-			t.Run(who+" in "+phase.String(), func(t *testing.T) {
-				w.t = t
+			w.run(who+" in "+phase.String(), func(t *testing.T) {
 				before := w.record(id).State.To.Epoch
 				ended := w.rotating("--all")
 				w.untilPhase(id, phase)
@@ -108,8 +107,7 @@ func TestAbortInEachPhase(t *testing.T) {
 	w.slowly(100 * time.Millisecond)
 	const id = "dc1-dc2"
 	for _, phase := range inFlight {
-		t.Run(phase.String(), func(t *testing.T) {
-			w.t = t
+		w.run(phase.String(), func(t *testing.T) {
 			before := w.record(id).State
 			ended := w.rotating(id)
 			w.untilPhase(id, phase)

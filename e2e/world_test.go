@@ -69,6 +69,16 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// run is a subtest: what goes wrong in the world is its failure.
+func (w *world) run(name string, f func(t *testing.T)) {
+	outer := w.t
+	defer func() { w.t = outer }()
+	outer.Run(name, func(t *testing.T) {
+		w.t = t
+		f(t)
+	})
+}
+
 // look opens a view of the lab's store.
 func (w *world) look() {
 	w.t.Helper()

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
@@ -143,16 +145,47 @@ func newCampaign() string {
 func (w *world) ended(ctx context.Context, r *rotation) ([]workflows.Result, error) {
 	var results []workflows.Result
 	for _, id := range r.batches {
-		var out workflows.Outcome
-		if err := w.temporal.GetWorkflow(ctx, id, "").Get(ctx, &out); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return nil, fault.New(fault.Unknown, "wait for %s: it did not end by itself; its links keep their keys, see keyorch status", id)
+		out, err := w.endOf(ctx, id)
+		if err != nil {
+			return nil, err
 		}
 		results = append(results, out.Links...)
 	}
 	return results, nil
+}
+
+// askAgain is how long one question for the end of a workflow may hang. Temporal
+// may lose the notification that a workflow has ended; a new question then finds
+// that it has.
+const askAgain = 2 * time.Second
+
+func (w *world) endOf(ctx context.Context, id string) (out workflows.Outcome, err error) {
+	for {
+		asking, cancel := context.WithTimeout(ctx, askAgain)
+		err := w.temporal.GetWorkflow(asking, id, "").Get(asking, &out)
+		hung := asking.Err() != nil
+		cancel()
+		ended := new(temporal.WorkflowExecutionError)
+		switch {
+		case err == nil:
+			return out, nil
+		case ctx.Err() != nil:
+			return out, ctx.Err()
+		case errors.As(err, &ended):
+			return out, fault.New(fault.Unknown, "wait for %s: it did not end by itself; its links keep their keys, see keyorch status", id)
+		case !hung: // temporal is away; so the wait goes on
+			pause(ctx, askAgain)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // asTheyStand is the results of a rotation that has not ended: from the
