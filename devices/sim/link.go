@@ -212,10 +212,3 @@ func (p *port) index(e keychain.Epoch) int {
 
 // forgetAll is what a restart does to a port.
 func (p *port) forgetAll() { p.accepts, p.sends, p.held = nil, nil, nil }
-
-// restartCounters is a restart that keeps the keys: the counters begin again.
-func (p *port) restartCounters() {
-	for _, s := range p.held {
-		s.counter = 0
-	}
-}
