@@ -169,7 +169,7 @@ func (s State) abort(e Abort) (State, error) {
 		return s, refuse("there is nothing to go back to: epoch %d is being staged again", s.To.Epoch)
 	case s.Phase == Retiring:
 		return s, refuse("it is too late: epoch %d is being forgotten; rotate again instead", s.From.Epoch)
-	case s.lost(s.From.Epoch):
+	case s.lost(s.From.Epoch) && s.Phase != Staging:
 		return s, refuse("epoch %d is lost: a node restarted, and sending with it again would repeat its counter", s.From.Epoch)
 	case s.From.IsZero() && s.Phase != Staging:
 		return s, refuse("there is nothing to go back to: epoch %d is the link's first key", s.To.Epoch)

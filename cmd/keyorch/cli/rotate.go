@@ -222,7 +222,7 @@ func (w *world) held(res workflows.Result, r *rotation) workflows.Result {
 	if !ok || record.Last.Campaign != r.campaign {
 		return res
 	}
-	res.Seconds = time.Since(r.begun).Seconds()
+	res.Seconds = time.Since(r.begun).Round(time.Millisecond).Seconds()
 	res.Epoch, res.Phase = record.State.To.Epoch, record.State.Phase
 	if record.Owner == "" { // it ended while we were looking
 		res.Outcome, res.Reason, res.Epoch = record.Last.Outcome, record.Last.Reason, record.Last.Epoch
