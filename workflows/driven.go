@@ -178,9 +178,12 @@ func (r *rotation) finish(d *driven, o link.Outcome, reason string) {
 func (d *driven) standing(now time.Time) Result {
 	return Result{
 		Link: d.Link, Outcome: link.Held, Reason: d.result.Reason,
-		Epoch: d.State.To.Epoch, Phase: d.State.Phase, Seconds: now.Sub(d.started).Seconds(),
+		Epoch: d.State.To.Epoch, Phase: d.State.Phase, Seconds: seconds(now.Sub(d.started)),
 	}
 }
+
+// seconds is d to the millisecond: more would only look like knowledge.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
 func (r *rotation) outcome() Outcome {
 	out := Outcome{Campaign: r.in.Campaign}
