@@ -141,7 +141,7 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		r.State, change.Minted = stepped, wrapped
 	}
 	r.Owner = q.Owner
-	r.Last = link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Epoch: r.State.To.Epoch, Begun: now}
+	r.Last = link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Epoch: r.State.Sends().Epoch, Begun: now}
 	change.Record = r
 	return Begun{Record: r}, change
 }

@@ -35,7 +35,7 @@ type Batch struct {
 }
 
 // Result is how one link stands or ended. It is what `keyorch rotate -o json`
-// prints.
+// prints. Epoch is the one that upstream sends with.
 type Result struct {
 	Link    keychain.LinkID `json:"link"`
 	Outcome link.Outcome    `json:"outcome"`

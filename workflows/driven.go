@@ -178,7 +178,7 @@ func (r *rotation) finish(d *driven, o link.Outcome, reason string) {
 func (d *driven) standing(now time.Time) Result {
 	return Result{
 		Link: d.Link, Outcome: link.Held, Reason: d.result.Reason,
-		Epoch: d.State.To.Epoch, Phase: d.State.Phase, Seconds: seconds(now.Sub(d.started)),
+		Epoch: d.State.Sends().Epoch, Phase: d.State.Phase, Seconds: seconds(now.Sub(d.started)),
 	}
 }
 

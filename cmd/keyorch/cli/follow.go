@@ -77,7 +77,7 @@ func (a *app) conclude(r *rotation, results []workflows.Result, out format) erro
 		_, _ = fmt.Fprintf(a.out, "%s: %d rotated, %d held, %d aborted, %d refused in %.1fs\n", r.campaign,
 			count[link.Rotated], count[link.Held], count[link.Aborted], count[link.Denied], time.Since(r.begun).Seconds())
 		if count[link.Held] > 0 {
-			_, _ = fmt.Fprintln(a.out, "Held links keep their old key and go on by themselves. Ask `keyorch why LINK`.")
+			_, _ = fmt.Fprintln(a.out, "A held link is safe where it is, and goes on by itself. Ask `keyorch why LINK`.")
 		}
 	}
 	if code := outcomeCode(results); code != exitOK {

@@ -223,7 +223,7 @@ func (w *world) held(res workflows.Result, r *rotation) workflows.Result {
 		return res
 	}
 	res.Seconds = time.Since(r.begun).Round(time.Millisecond).Seconds()
-	res.Epoch, res.Phase = record.State.To.Epoch, record.State.Phase
+	res.Epoch, res.Phase = record.State.Sends().Epoch, record.State.Phase
 	if record.Owner == "" { // it ended while we were looking
 		res.Outcome, res.Reason, res.Epoch = record.Last.Outcome, record.Last.Reason, record.Last.Epoch
 		return res
