@@ -126,3 +126,21 @@ func TestALyingNodeHoldsItsLink(t *testing.T) {
 	w.Lab.Network.Node("dc2-spine2").CorruptKey(false)
 	w.noLoss()
 }
+
+func TestNoWorkerHoldsUntilOneComes(t *testing.T) {
+	w := rotatingWorld(t)
+	if code := w.worker.Terminate(); code != 0 {
+		t.Errorf("the worker ended with %d on SIGTERM", code)
+	}
+	r := w.rotate(4, "--all", "--timeout", "1s")
+	for _, l := range r.Links {
+		if l.Outcome != link.Held || l.Reason != "no worker answers" {
+			t.Errorf("without a worker: %+v", l)
+		}
+	}
+	w.startWorker()
+	for _, l := range w.topo.Links {
+		w.settled(l.Name, 2)
+	}
+	w.noLoss()
+}
