@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -27,26 +29,19 @@ new key is dropped; after it, upstream goes back to the old key, which every
 downstream node still accepts. It is refused when the old key is already being
 forgotten, when there is none, and when a sender has lost its counter under it.`,
 		ValidArgsFunction: a.completeLinks,
+		Args:              named(1, math.MaxInt, "name at least one link"),
 	}
 	c.Flags().StringVar(&reason, "reason", "aborted by the operator", "why: it is kept with the rotation")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return fault.New(fault.Invalid, "keyorch abort: name at least one link")
-		}
-		w, err := a.openWorld(c.Context())
-		if err != nil {
-			return err
-		}
-		defer w.close()
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
 		ids, err := w.known(args)
 		if err != nil {
 			return err
 		}
-		if err := w.openTemporal(c.Context()); err != nil {
+		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		return w.abort(c.Context(), ids, reason)
-	}
+		return w.abort(ctx, ids, reason)
+	})
 	return c
 }
 
@@ -59,7 +54,7 @@ func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string)
 		err := w.abortOne(ctx, campaigns, id, reason)
 		if err != nil {
 			_, _ = fmt.Fprintf(w.app.err, "%s: %v\n", id, err)
-			failed = cmpErr(failed, err)
+			failed = cmp.Or(failed, err)
 			continue
 		}
 		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", id)
@@ -68,13 +63,6 @@ func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string)
 		return &exitError{code: exitCode(failed)}
 	}
 	return nil
-}
-
-func cmpErr(first, next error) error {
-	if first != nil {
-		return first
-	}
-	return next
 }
 
 func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id keychain.LinkID, reason string) error {

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -33,17 +35,10 @@ func (a *app) getVerb() *cobra.Command {
 		Use:               "get sites|nodes|links|policies|agents [NAME...]",
 		Short:             "List what is declared, and the agents that are there",
 		ValidArgsFunction: cobra.FixedCompletions(what, cobra.ShellCompDirectiveNoFileComp),
+		Args:              named(1, math.MaxInt, "say what: "+strings.Join(what, ", ")),
 	}
 	out := formatFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return fault.New(fault.Invalid, "keyorch get: say what: %s", strings.Join(what, ", "))
-		}
-		w, err := a.openWorld(c.Context())
-		if err != nil {
-			return err
-		}
-		defer w.close()
+	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
 		list, err := w.list(args[0])
 		if err != nil {
 			return err
@@ -59,7 +54,7 @@ func (a *app) getVerb() *cobra.Command {
 		}
 		table(a.out, list.header, list.rows)
 		return nil
-	}
+	})
 	return c
 }
 

@@ -105,6 +105,16 @@ func noArguments(c *cobra.Command, args []string) error {
 	return fault.Wrap(fault.Invalid, cobra.NoArgs(c, args), "%s", c.CommandPath())
 }
 
+// named wants at least min and at most max arguments, and says what they are for.
+func named(min, max int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < min || len(args) > max {
+			return fault.New(fault.Invalid, "%s: %s", c.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
 // logger writes to standard error.
 func (a *app) logger(level string) (*slog.Logger, error) {
 	var l slog.Level

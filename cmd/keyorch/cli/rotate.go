@@ -44,28 +44,26 @@ goes on by itself when the node answers.`,
 	c.Flags().BoolVar(&all, "all", false, "every link")
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for confirmations; 0 waits for ever")
 	out := formatFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
+	c.PreRunE = func(*cobra.Command, []string) error {
 		if timeout < 0 {
 			return fault.New(fault.Invalid, "--timeout %v: it cannot be negative", timeout)
 		}
-		w, err := a.openWorld(c.Context())
-		if err != nil {
-			return err
-		}
-		defer w.close()
+		return nil
+	}
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
 		links, err := choose(w.view.Topology(), args, site, all)
 		if err != nil {
 			return err
 		}
-		if err := w.openTemporal(c.Context()); err != nil {
+		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		r, err := w.startRotation(c.Context(), links)
+		r, err := w.startRotation(ctx, links)
 		if err != nil {
 			return err
 		}
-		return a.follow(c.Context(), w, r, timeout, *out)
-	}
+		return a.follow(ctx, w, r, timeout, *out)
+	})
 	return c
 }
 

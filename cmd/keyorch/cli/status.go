@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -35,12 +36,7 @@ func (a *app) statusVerb() *cobra.Command {
 		ValidArgsFunction: a.completeLinks,
 	}
 	out := formatFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		w, err := a.openWorld(c.Context())
-		if err != nil {
-			return err
-		}
-		defer w.close()
+	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
 		ids, err := w.known(args)
 		if err != nil {
 			return err
@@ -61,7 +57,7 @@ func (a *app) statusVerb() *cobra.Command {
 		}
 		table(a.out, []string{"LINK", "PHASE", "SENDS", "NEXT", "SINCE", "REASON"}, rows)
 		return nil
-	}
+	})
 	return c
 }
 

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 )
@@ -28,17 +28,10 @@ func (a *app) whyVerb() *cobra.Command {
 		Use:               "why LINK",
 		Short:             "Explain what a link waits for, and what to do",
 		ValidArgsFunction: a.completeLinks,
+		Args:              named(1, 1, "name one link"),
 	}
 	out := formatFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return fault.New(fault.Invalid, "keyorch why: name one link")
-		}
-		w, err := a.openWorld(c.Context())
-		if err != nil {
-			return err
-		}
-		defer w.close()
+	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
 		ids, err := w.known(args)
 		if err != nil {
 			return err
@@ -53,7 +46,7 @@ func (a *app) whyVerb() *cobra.Command {
 		}
 		printWhy(a.out, time.Now(), o)
 		return nil
-	}
+	})
 	return c
 }
 

@@ -39,6 +39,19 @@ func (a *app) openWorld(ctx context.Context) (*world, error) {
 	return &world{app: a, store: s, view: view, stop: stop}, nil
 }
 
+// inWorld makes a verb out of what it does in the world, which it opens first
+// and closes afterwards.
+func (a *app) inWorld(do func(ctx context.Context, w *world, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		w, err := a.openWorld(c.Context())
+		if err != nil {
+			return err
+		}
+		defer w.close()
+		return do(c.Context(), w, args)
+	}
+}
+
 func (w *world) openTemporal(ctx context.Context) error {
 	c, err := w.app.openTemporal(ctx, "error")
 	w.temporal = c
