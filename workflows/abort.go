@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -77,6 +78,25 @@ func (r *rotation) abortable(d *driven) error {
 	return err
 }
 
+// answerAll answers every Update that is still on its way, and saves what that
+// changes: the run must not end before.
+func (r *rotation) answerAll() error {
+	for {
+		for r.calls.Len() > 0 {
+			var call *abortCall
+			r.calls.Receive(r.ctx, &call)
+			r.answer(call)
+		}
+		if err := r.save(); err != nil {
+			return err
+		}
+		err := workflow.Await(r.ctx, func() bool { return r.calls.Len() > 0 || workflow.AllHandlersFinished(r.ctx) })
+		if err != nil || r.calls.Len() == 0 {
+			return err
+		}
+	}
+}
+
 func (r *rotation) answer(c *abortCall) {
 	c.answer = r.abort(c.request.Links, c.request.Reason)
 	c.done = true
@@ -90,15 +110,27 @@ func (r *rotation) abort(ids []keychain.LinkID, reason string) AbortAnswer {
 	}
 	var answer AbortAnswer
 	for _, d := range r.links {
-		if len(ids) > 0 && !contains(ids, d.Link) || d.done {
+		switch {
+		case len(ids) > 0 && !contains(ids, d.Link):
 			continue
-		}
-		if !d.begun {
-			d.abort = reason
+		case d.done && len(ids) > 0:
+			answer.Refused = append(answer.Refused, Denial{Link: d.Link, Reason: fmt.Sprintf("it has ended: %s", d.result.Outcome)})
+			continue
+		case d.done:
+			continue
+		case !d.begun && r.beginning != nil && slices.Contains(r.asked, slices.Index(r.links, d)):
+			d.abort = reason // for tookOver
+			answer.Aborting = append(answer.Aborting, d.Link)
+			continue
+		case !d.begun:
+			r.drop(d, link.Aborted, reason)
 			answer.Aborting = append(answer.Aborting, d.Link)
 			continue
 		}
 		if err := r.apply(d, link.Abort{Reason: reason, At: workflow.Now(r.ctx)}); err != nil {
+			if d.State.Reverting || d.State.Restaging() {
+				d.why = reason // so it gets no other epoch when it arrives
+			}
 			if !errors.Is(err, link.ErrRefused) || len(ids) > 0 || d.State.Phase != link.Steady {
 				answer.Refused = append(answer.Refused, Denial{Link: d.Link, Reason: err.Error()})
 			}

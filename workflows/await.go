@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -86,7 +87,8 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 		return nil, time.Time{} // the view has not caught up with our own write
 	}
 	if r.Owner != owner {
-		return &News{Link: w.Link, Gone: "it was taken over by " + r.Owner, At: now}, time.Time{}
+		by := cmp.Or(r.Owner, "somebody else, who has ended")
+		return &News{Link: w.Link, Gone: "it was taken over by " + by, At: now}, time.Time{}
 	}
 	news := News{Link: w.Link, At: now.UTC()}
 	s := w.state(r.State)

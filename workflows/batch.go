@@ -32,6 +32,9 @@ type Batch struct {
 	Reason string `json:"reason,omitempty"`
 	// Results of links that an earlier run of the same workflow has finished.
 	Results []Result `json:"results,omitempty"`
+	// Aborting is which links an earlier run of the same workflow was told to take
+	// back, with the reason.
+	Aborting []Denial `json:"aborting,omitempty"`
 }
 
 // Result is how one link stands or ended. It is what `keyorch rotate -o json`

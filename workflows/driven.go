@@ -29,17 +29,22 @@ func (r *rotation) tookOver(f workflow.Future) error {
 		d := r.links[r.asked[k]]
 		switch {
 		case b.Denied != "":
-			d.Record = b.Record
-			r.finish(d, link.Denied, b.Denied)
+			if d.Owner != r.id {
+				d.Record = b.Record
+			}
+			r.drop(d, link.Denied, b.Denied)
+		case b.Later != "" && d.abort != "":
+			r.drop(d, link.Aborted, d.abort)
 		case b.Later != "":
 			d.result.Reason = b.Later
 			later = true
 		default:
 			d.Record, d.begun, r.stale = b.Record, true, true
+			d.result.Reason = ""
 			if !d.State.Restaging() && !d.State.Reverting {
 				d.goal = d.State.To
 			}
-			if r.in.Intent == ToAbort {
+			if r.in.Intent == ToAbort && d.why == "" {
 				d.abort = r.in.Reason
 			}
 			if d.abort != "" {
@@ -104,6 +109,9 @@ func (r *rotation) apply(d *driven, e link.Event) error {
 
 // reverse aborts the rotation of d, and says why it could not.
 func (r *rotation) reverse(d *driven, reason string) string {
+	if d.State.Reverting {
+		return reason
+	}
 	if err := r.apply(d, link.Abort{Reason: reason, At: workflow.Now(r.ctx)}); err != nil {
 		return err.Error()
 	}
@@ -141,7 +149,7 @@ func (r *rotation) save() error {
 			r.finish(d, link.Held, saved[i].Gone)
 			continue
 		case d.State.Phase == link.Steady && r.more(d):
-			d.begun = false // Begin gives it its new epoch
+			d.begun, r.retry = false, nil // Begin gives it its new epoch, and at once
 		case d.State.Phase == link.Steady:
 			r.finish(d, d.ended(), d.why)
 		}
@@ -153,19 +161,37 @@ func (r *rotation) save() error {
 // more reports whether a link that has come to Steady needs another epoch: a
 // sender has lost its counter, the nodes were staged again first, or the machine
 // turned round by itself because a sender lost the new key before it used it.
+//
+// A link that was to go back only is let go: Mend gives it its epoch.
 func (r *rotation) more(d *driven) bool {
-	if d.State.NeedsEpoch() {
+	switch {
+	case r.in.Intent != ToRotate || d.verdict != "":
+		return false
+	case d.State.NeedsEpoch():
 		return true
 	}
-	return r.in.Intent == ToRotate && d.State.To.Epoch != d.goal.Epoch && d.why == "" && !r.cancelled
+	return d.State.To.Epoch != d.goal.Epoch && d.why == "" && !r.cancelled
 }
 
 // ended is how the rotation of a Steady link ended.
 func (d *driven) ended() link.Outcome {
+	if d.verdict != "" {
+		return d.verdict
+	}
 	if d.State.To.Epoch == d.goal.Epoch && !d.goal.IsZero() {
 		return link.Rotated
 	}
 	return link.Aborted
+}
+
+// drop ends a link that is not begun. One between two epochs is Steady and still
+// ours: the next save lets it go.
+func (r *rotation) drop(d *driven, o link.Outcome, reason string) {
+	if d.Owner != r.id {
+		r.finish(d, o, reason)
+		return
+	}
+	d.begun, d.dirty, d.verdict, d.why = true, true, o, reason
 }
 
 func (r *rotation) finish(d *driven, o link.Outcome, reason string) {
@@ -197,26 +223,25 @@ func (r *rotation) outcome() Outcome {
 	return out
 }
 
-// continueAsNew starts over with an empty history: the store has the states, so
-// only the results of what has ended are carried along.
+// continueAsNew starts over with an empty history. The store has the states, so
+// only the results of what has ended are carried along, and what was aborted.
 func (r *rotation) continueAsNew() (Outcome, error) {
-	for r.calls.Len() > 0 {
-		var call *abortCall
-		r.calls.Receive(r.ctx, &call)
-		r.answer(call)
+	if r.beginning != nil {
+		if err := r.tookOver(r.beginning); err != nil {
+			return Outcome{}, err
+		}
 	}
-	if err := r.save(); err != nil {
-		return Outcome{}, err
-	}
-	if err := workflow.Await(r.ctx, func() bool { return workflow.AllHandlersFinished(r.ctx) }); err != nil {
+	if err := r.answerAll(); err != nil {
 		return Outcome{}, err
 	}
 	next := r.in
-	next.Results, next.Links = nil, nil
+	next.Results, next.Aborting = nil, nil
 	for _, d := range r.links {
-		next.Links = append(next.Links, d.Link)
-		if d.done {
+		switch {
+		case d.done:
 			next.Results = append(next.Results, d.result)
+		case d.why != "":
+			next.Aborting = append(next.Aborting, Denial{Link: d.Link, Reason: d.why})
 		}
 	}
 	return Outcome{}, workflow.NewContinueAsNewError(r.ctx, Rotate, next)

@@ -38,7 +38,8 @@ func Mend(ctx context.Context, view View, start Starter, log *slog.Logger) {
 			}
 			id := fmt.Sprintf("mend-%s-%d", r.Link, r.State.To.Epoch)
 			err := start.Start(ctx, id, Batch{Campaign: id, Intent: ToRotate, Links: []keychain.LinkID{r.Link}})
-			if failed = err != nil; failed {
+			if err != nil {
+				failed = true
 				log.WarnContext(ctx, "cannot give a link its new epoch", "link", r.Link, "error", err)
 			} else {
 				log.InfoContext(ctx, "a sender lost its counter: the link gets a new epoch", "link", r.Link, "campaign", id)
@@ -56,7 +57,7 @@ func Mend(ctx context.Context, view View, start Starter, log *slog.Logger) {
 			}
 		case <-again.C:
 			if failed {
-				look = view.Records()
+				look, failed = view.Records(), false
 			}
 		}
 	}

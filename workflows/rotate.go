@@ -40,7 +40,7 @@ func Rotate(ctx workflow.Context, in Batch) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	err := workflow.Await(r.ctx, func() bool { return workflow.AllHandlersFinished(r.ctx) })
+	err := r.answerAll()
 	return r.outcome(), err
 }
 
@@ -67,12 +67,13 @@ type rotation struct {
 // driven is one link of the batch.
 type driven struct {
 	link.Record
-	begun   bool     // ours, and in flight
-	done    bool     // its Result is final
-	dirty   bool     // to be saved
-	goal    link.Key // what the rotation was to lead to
-	abort   string   // why it is to go back as soon as it is begun
-	why     string   // why it went back, or could not
+	begun   bool         // ours, and in flight
+	done    bool         // its Result is final
+	dirty   bool         // to be saved
+	goal    link.Key     // what the rotation was to lead to
+	abort   string       // why it is to go back as soon as it is begun
+	why     string       // why it went back, or could not
+	verdict link.Outcome // how it ends, when that is not for its State to say
 	started time.Time
 	result  Result
 }
@@ -89,6 +90,11 @@ func newRotation(ctx workflow.Context, in Batch) *rotation {
 		for _, earlier := range in.Results {
 			if earlier.Link == id {
 				d.result, d.done = earlier, true
+			}
+		}
+		for _, a := range in.Aborting {
+			if a.Link == id {
+				d.why = a.Reason
 			}
 		}
 		r.links = append(r.links, d)
@@ -114,10 +120,6 @@ func (r *rotation) beginDue() {
 	q := BeginRequest{Owner: r.id, Campaign: r.in.Campaign, Intent: r.in.Intent}
 	r.asked = nil
 	for i, d := range r.links {
-		if !d.begun && !d.done && d.abort != "" {
-			r.finish(d, link.Aborted, d.abort)
-			continue
-		}
 		if !d.begun && !d.done {
 			q.Links = append(q.Links, d.Link)
 			r.asked = append(r.asked, i)
