@@ -36,6 +36,7 @@ type world struct {
 	broken   []string // how the promise was broken
 	revision int64
 	commits  int
+	runs     error // what Running has to say, if not nil
 	// mint is what the custodian has to say about a link, if not nil.
 	mint func(keychain.LinkID) error
 	// outage is what becomes of the n-th call of Commit, from 1.
@@ -293,7 +294,7 @@ func (w *world) Mint(_ context.Context, id keychain.LinkID, e keychain.Epoch, si
 func (w *world) Running(_ context.Context, owner string) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.running[owner], nil
+	return w.running[owner], w.runs
 }
 
 // view is the world as the activities look at it.

@@ -87,6 +87,7 @@ func (r *run) outcome(in workflows.Batch) workflows.Outcome {
 
 func (r *run) execute(in workflows.Batch) error {
 	r.env.ExecuteWorkflow(workflows.Rotate, in)
+	synctest.Wait() // for what the test does beside it
 	r.w.mu.Lock()
 	r.w.running[campaign] = false
 	r.w.mu.Unlock()
