@@ -81,9 +81,9 @@ func (a *Activities) commitBegun(ctx context.Context, begun []Begun, changes []C
 		case c.Err == nil:
 			b.Record.Revision = c.Revision
 		case fault.Is(c.Err, fault.Refused), fault.Is(c.Err, fault.Invalid):
-			*b = Begun{Record: link.Record{Link: b.Record.Link}, Denied: c.Err.Error()}
+			*b = Begun{Record: link.Record{Link: b.Record.Link}, Denied: told(c.Err)}
 		default: // somebody else was faster; look again
-			*b = Begun{Record: link.Record{Link: b.Record.Link}, Later: c.Err.Error()}
+			*b = Begun{Record: link.Record{Link: b.Record.Link}, Later: told(c.Err)}
 		}
 	}
 	return nil
@@ -105,7 +105,7 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	if r.Owner != "" && r.Owner != q.Owner {
 		running, err := a.runs.Running(ctx, r.Owner)
 		if err != nil {
-			return Begun{Record: r, Later: err.Error()}, Change{}
+			return Begun{Record: r, Later: told(err)}, Change{}
 		}
 		if running {
 			return deny("it is being rotated by %s", r.Owner)
@@ -134,9 +134,9 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		wrapped, err := a.custodian.Mint(ctx, r.Link, next, t.SitesOf(declared.Downstream))
 		switch {
 		case fault.Is(err, fault.Refused), fault.Is(err, fault.Invalid), fault.Is(err, fault.Mismatch):
-			return deny("%v", err)
+			return deny("%s", told(err))
 		case err != nil:
-			return Begun{Record: r, Later: err.Error()}, Change{}
+			return Begun{Record: r, Later: told(err)}, Change{}
 		}
 		r.State, change.Minted = stepped, wrapped
 	}
@@ -164,7 +164,7 @@ func (a *Activities) Save(ctx context.Context, records []link.Record) ([]Saved, 
 	for i, c := range committed {
 		saved[i].Revision = c.Revision
 		if c.Err != nil {
-			saved[i].Gone = c.Err.Error()
+			saved[i].Gone = told(c.Err)
 			doubtful = append(doubtful, records[i].Link)
 		}
 	}
