@@ -181,8 +181,9 @@ func (w *world) steady(id keychain.LinkID, e keychain.Epoch, o link.Outcome) {
 
 // command is what a workflow asked of Temporal.
 type command struct {
-	Name string
-	Args []any
+	Name    string
+	Options string
+	Args    []any
 }
 
 func (c command) String() string {
@@ -190,7 +191,7 @@ func (c command) String() string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s %s", c.Name, args)
+	return fmt.Sprintf("%s (%s) %s", c.Name, c.Options, args)
 }
 
 // forEver is longer than any test.
@@ -239,7 +240,10 @@ func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
 func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
 	o.Next.GetInfo(ctx).WorkflowRunTimeout = forEver // the bound of every timeout of an activity
 	if name != "wait" {
-		o.run.trace = append(o.run.trace, command{name, args})
+		p := workflow.GetActivityOptions(ctx)
+		options := fmt.Sprintf("start to close %v, heartbeat %v, %d attempts, waits for a cancellation %v",
+			p.StartToCloseTimeout, p.HeartbeatTimeout, p.RetryPolicy.MaximumAttempts, p.WaitForCancellation)
+		o.run.trace = append(o.run.trace, command{name, options, args})
 	}
 	return o.Next.ExecuteActivity(ctx, name, args...)
 }
@@ -247,7 +251,7 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 // NewTimer waits in an activity: the test environment's own clock runs apart from
 // that of the bubble.
 func (o *outbound) NewTimer(ctx workflow.Context, d time.Duration) workflow.Future {
-	o.run.trace = append(o.run.trace, command{"timer", []any{d.String()}})
+	o.run.trace = append(o.run.trace, command{"timer", d.String(), nil})
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: d + time.Hour})
 	return workflow.ExecuteActivity(ctx, "wait", d)
 }
