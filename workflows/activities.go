@@ -100,7 +100,7 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		return deny("no link %q is declared", r.Link)
 	}
 	if r.Owner == q.Owner && r.State.Phase != link.Steady {
-		return Begun{Record: r}, Change{} // begun before this try
+		return begunAs(r, declared), Change{} // begun before this try
 	}
 	if r.Owner != "" && r.Owner != q.Owner {
 		running, err := a.runs.Running(ctx, r.Owner)
@@ -118,11 +118,12 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	for _, report := range a.view.Reports(r.Link) {
 		r.State = applied(r.State, link.Reported{Report: report, At: now}) // losses count
 	}
-	r.State = applied(r.State, link.Members{Upstream: declared.Upstream, Downstream: declared.Downstream, At: now})
+	r.State = settle(r.State, declared, now)
 
 	change := Change{Sites: sites(t, r.State)}
+	adopted := r.State.Phase != link.Steady
 	switch {
-	case r.State.Phase != link.Steady: // left in flight, or its nodes have changed
+	case adopted: // left in flight, or its nodes have changed
 	case q.Intent == ToAbort:
 		return deny("there is nothing to abort: it is Steady on epoch %d", r.State.To.Epoch)
 	default:
@@ -143,7 +144,17 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	r.Owner = q.Owner
 	r.Last = link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Epoch: r.State.Sends().Epoch, Begun: now}
 	change.Record = r
-	return Begun{Record: r}, change
+	if adopted { // its key was minted for other nodes
+		return Begun{Record: r}, change
+	}
+	return begunAs(r, declared), change
+}
+
+// begunAs is the answer about a link whose new key was minted for all its
+// declared nodes.
+func begunAs(r link.Record, declared topology.Link) Begun {
+	joins := joining(r.State, declared)
+	return Begun{Record: r, Upstream: joins.Upstream, Downstream: joins.Downstream}
 }
 
 // Save writes records and the orders that follow from their states. It may be

@@ -93,9 +93,10 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	news := News{Link: w.Link, At: now.UTC()}
 	s := w.state(r.State)
 	if declared, ok := a.view.Topology().Link(w.Link); ok {
-		after := applied(s, link.Members{Upstream: declared.Upstream, Downstream: declared.Downstream, At: news.At})
+		kept := staying(s, declared, news.At)
+		after := applied(s, kept)
 		if !slices.Equal(after.Upstream, s.Upstream) || !slices.Equal(after.Downstream, s.Downstream) {
-			news.Upstream, news.Downstream = declared.Upstream, declared.Downstream
+			news.Upstream, news.Downstream = kept.Upstream, kept.Downstream
 			return &news, time.Time{}
 		}
 	}

@@ -87,6 +87,10 @@ type Begun struct {
 	Record link.Record `json:"record"`
 	Denied string      `json:"denied,omitempty"`
 	Later  string      `json:"later,omitempty"`
+	// Upstream and Downstream are all declared nodes, where some have yet to join
+	// when the link is Steady again.
+	Upstream   []keychain.NodeID `json:"upstream,omitempty"`
+	Downstream []keychain.NodeID `json:"downstream,omitempty"`
 }
 
 // BeginRequest is the input of Begin. Owner is the workflow.
@@ -129,7 +133,7 @@ type News struct {
 	Reports []keychain.Report `json:"reports,omitempty"`
 	// Proceed says that the gates let the next step happen.
 	Proceed bool `json:"proceed,omitempty"`
-	// Upstream and Downstream are the declared nodes, where they have changed.
+	// Upstream and Downstream are the nodes that stay, where some have left.
 	Upstream   []keychain.NodeID `json:"upstream,omitempty"`
 	Downstream []keychain.NodeID `json:"downstream,omitempty"`
 	At         time.Time         `json:"at"`

@@ -40,6 +40,7 @@ func (r *rotation) tookOver(f workflow.Future) error {
 			later = true
 		default:
 			d.Record, d.begun, r.stale = b.Record, true, true
+			d.joins = link.Members{Upstream: b.Upstream, Downstream: b.Downstream}
 			d.result.Reason = ""
 			if !d.State.Restaging() && !d.State.Reverting {
 				d.goal = d.State.To
@@ -126,6 +127,7 @@ func (r *rotation) save() error {
 		if !d.dirty || d.done {
 			continue
 		}
+		r.join(d)
 		if d.State.Phase == link.Steady && !r.more(d) {
 			d.Owner = ""
 			d.Last.Outcome, d.Last.Reason, d.Last.Epoch = d.ended(), d.why, d.State.To.Epoch

@@ -71,6 +71,7 @@ type driven struct {
 	done    bool         // its Result is final
 	dirty   bool         // to be saved
 	goal    link.Key     // what the rotation was to lead to
+	joins   link.Members // the declared nodes, if some have yet to join
 	abort   string       // why it is to go back as soon as it is begun
 	why     string       // why it went back, or could not
 	verdict link.Outcome // how it ends, when that is not for its State to say
