@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -89,4 +90,32 @@ func (s *Store) linkEntries(ctx context.Context, links []keychain.LinkID) ([]ent
 		}
 	}
 	return entries, nil
+}
+
+// KEKs names, for each site, the key-encryption keys under which the keys in its
+// orders are wrapped: what its agent must be able to open until they are retired,
+// whatever is declared by now. A broken record is left out and named by a
+// Mismatch error, which comes with the rest.
+func (s *Store) KEKs(ctx context.Context) (map[keychain.SiteID][]string, error) {
+	entries, err := s.linkEntries(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[keychain.SiteID][]string)
+	var errs []error
+	for _, e := range entries {
+		d, err := s.document(e)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, site := range d.Sites {
+			for _, w := range d.Keys {
+				if !slices.Contains(names[site], w.KEK) {
+					names[site] = append(names[site], w.KEK)
+				}
+			}
+		}
+	}
+	return names, errors.Join(errs...)
 }

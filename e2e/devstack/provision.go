@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
 )
 
@@ -18,7 +19,16 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 	if err != nil {
 		return err
 	}
-	if err := wiring.Provision(ctx, operator, t); err != nil {
+	records, err := store.Open(ctx, store.Config{Endpoints: []string{s.EtcdEndpoint}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = records.Close() }()
+	inUse, err := records.KEKs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wiring.Provision(ctx, operator, t, inUse); err != nil {
 		return err
 	}
 	for _, site := range t.Sites {

@@ -69,7 +69,11 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
-	if err := wiring.Provision(ctx, vault, declared.Merge(wanted)); err != nil {
+	inUse, err := s.KEKs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wiring.Provision(ctx, vault, declared.Merge(wanted), inUse); err != nil {
 		return err
 	}
 	applied, err := s.Apply(ctx, base, wanted)

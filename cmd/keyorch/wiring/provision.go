@@ -16,12 +16,13 @@ const provisionAtOnce = 8
 
 // Provision makes Vault ready for a topology: a key-encryption key for every
 // link's downstream, and for every site the policy that says which of them its
-// agent may use. It can be repeated.
-func Provision(ctx context.Context, vault *custody.Custody, t topology.Topology) error {
+// agent may use: those of the links declared, and inUse, those under which the
+// keys in its orders are wrapped by now (see store.KEKs). It can be repeated.
+func Provision(ctx context.Context, vault *custody.Custody, t topology.Topology, inUse map[keychain.SiteID][]string) error {
 	var keks []string
 	bySite := map[keychain.SiteID][]string{}
 	for _, s := range t.Sites {
-		bySite[s.Name] = nil
+		bySite[s.Name] = slices.Clone(inUse[s.Name])
 	}
 	for _, l := range t.Links {
 		kek := custody.KEK(l.Name, t.SitesOf(l.Downstream))
