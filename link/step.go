@@ -66,6 +66,10 @@ func (s State) rotate(e Rotate) (State, error) {
 	return s.enter(Staging, e.At), nil
 }
 
+// wrongKey is the fault kind of a node that has another key than the one that it
+// unwrapped.
+const wrongKey = "mismatch"
+
 // reported takes in a report: losses at any Turn, since a lost counter stays
 // lost; everything else only at the present Turn.
 func (s State) reported(e Reported) (State, error) {
@@ -76,6 +80,9 @@ func (s State) reported(e Reported) (State, error) {
 	}
 	if e.Turn != s.Turn || !up && !down {
 		return s, nil // late, or not ours
+	}
+	if e.Fault == wrongKey {
+		return s, nil // what it has is not what it unwrapped: it confirms nothing, and teaches nobody
 	}
 	var err error
 	if down {

@@ -40,7 +40,7 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, failure(ctx.Err())
+			return nil, nil // nobody waits for the answer any more
 		case <-stopping:
 			timer.Stop()
 			return nil, nil // so that another worker goes on at once
@@ -135,7 +135,7 @@ func brief(reports []keychain.Report) []keychain.Report {
 	out := slices.Clone(reports)
 	for i := range out {
 		r := &out[i]
-		*r = keychain.Report{Node: r.Node, Turn: r.Turn, Accepts: r.Accepts, Sends: r.Sends, Lost: r.Lost}
+		*r = keychain.Report{Node: r.Node, Turn: r.Turn, Accepts: r.Accepts, Sends: r.Sends, Lost: r.Lost, Fault: r.Fault}
 	}
 	return out
 }
