@@ -167,9 +167,18 @@ func (a *attempt) opener(w store.Wanted) func(context.Context) (secret.Key, erro
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(a.live, cancel)()
-		return a.keys.open(ctx, named{a.order.Link, w.Epoch, w.Wrapped}, w.KCV)
+		key, err := a.keys.open(ctx, named{a.order.Link, w.Epoch, w.Wrapped}, w.KCV)
+		if err != nil {
+			return key, unopened{err}
+		}
+		return key, nil
 	}
 }
+
+// unopened is that a key could not be opened: nothing that its device did.
+type unopened struct{ error }
+
+func (u unopened) Unwrap() error { return u.error }
 
 // look reads the sides that the order is about.
 func (a *attempt) look(ctx context.Context) {

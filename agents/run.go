@@ -108,12 +108,17 @@ func (s *site) serve(ctx context.Context, nodes []Node) {
 	}
 }
 
+// soon is how long it takes to be given a node that nobody serves, with time to
+// spare.
+const soon = 2 * time.Second
+
 // run serves the node, tenure after tenure, until ctx ends.
 func (p *post) run(ctx context.Context) {
 	retry := p.newBackoff()
 	for ctx.Err() == nil {
-		p.log.DebugContext(ctx, "waiting for the right to serve")
+		waiting := time.AfterFunc(soon, func() { p.log.InfoContext(ctx, "waiting: another agent serves the node, or etcd is away") })
 		tenure, err := p.Store.Serve(ctx, p.Site, p.node.ID, p.Who)
+		waiting.Stop()
 		if err != nil {
 			if ctx.Err() == nil {
 				p.log.ErrorContext(ctx, "cannot serve, will try again", "error", err)

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/upstream"
 )
 
 // session is the work on one node during one tenure.
@@ -249,7 +251,7 @@ func (s *session) work(extra bool) {
 			delete(s.errands, order.Link)
 		case e.again:
 			s.enqueue(e)
-		case s.live.Err() == nil:
+		case s.live.Err() == nil && wait != never:
 			e.timer = time.AfterFunc(wait, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -274,6 +276,10 @@ func (s *session) rest(e *errand, err error) time.Duration {
 		return e.retry.NextBackOff()
 	}
 	e.retry.Reset()
+	if forGood(err) {
+		e.troubled = false
+		return never
+	}
 	if e.troubled && err == nil {
 		for _, other := range s.errands {
 			if other != e && other.troubled {
@@ -283,6 +289,17 @@ func (s *session) rest(e *errand, err error) time.Duration {
 	}
 	e.troubled = false
 	return s.Resync - rand.N(s.Resync/5) // so that links spread out
+}
+
+// never is the rest of an errand that only another order ends.
+const never = time.Duration(math.MaxInt64)
+
+// forGood reports whether a device refused what its order asks for. It is not
+// asked again before the order, the device or the agent is another. What Vault
+// refuses is asked again: a policy may be mended without anybody telling the
+// agent. A lost key is looked at again, since its device may be restarted.
+func forGood(err error) bool {
+	return fault.Is(err, fault.Refused) && !errors.As(err, new(unopened)) && !errors.Is(err, upstream.ErrLost)
 }
 
 var errSuperseded = errors.New("there is a newer order")

@@ -71,8 +71,28 @@ func TestNothingIsDoneAfterAnEarlierStepFailed(t *testing.T) {
 		if !slices.Equal(epochs(o.Accepts), []keychain.Epoch{2, 3}) || o.Sends.Epoch != 2 {
 			t.Errorf("reported %+v", o)
 		}
-		w.change(func() { w.effect = nil }) // tried again without a new order
-		w.reported("n1", theLink, atTurn(2))
+		w.change(func() { w.effect = nil }) // refused for good: not tried again without a new order
+		tried := len(d.ops)
+		time.Sleep(10 * time.Minute)
+		if len(d.ops) != tried {
+			t.Errorf("tried again: %q", d.ops[tried:])
+		}
+		w.order(store.Order{Node: "n1", Link: theLink, Turn: 3, Accept: w.wants(theLink, 4), Send: w.want(theLink, 4)})
+		w.reported("n1", theLink, atTurn(3))
+	})
+}
+
+func TestWhatVaultRefusesIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.device("n1")
+		w.vaultSays = fault.New(fault.Refused, "the token's policy does not allow it")
+		a := w.start(t.TempDir(), d.node())
+		defer a.stop()
+		w.order(store.Order{Node: "n1", Link: theLink, Turn: 1, Accept: w.wants(theLink, 1), Send: w.want(theLink, 1)})
+		w.reported("n1", theLink, withFault(fault.Refused))
+		w.change(func() { w.vaultSays = nil })
+		w.reported("n1", theLink, atTurn(1))
 	})
 }
 

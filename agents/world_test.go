@@ -33,6 +33,7 @@ type world struct {
 	reports  int // transactions
 
 	vaultAway bool
+	vaultSays error             // to every request; nil: it opens keys
 	keys      map[string][]byte // by ciphertext
 	opened    []secret.Key      // every key that was given out
 	unwraps   int
@@ -170,6 +171,9 @@ func (w *world) Unwrap(ctx context.Context, link keychain.LinkID, epoch keychain
 	w.unwraps++
 	if w.vaultAway {
 		return secret.Key{}, fault.New(fault.Unavailable, "reach vault at http://vault:8200")
+	}
+	if w.vaultSays != nil {
+		return secret.Key{}, w.vaultSays
 	}
 	key := w.keys[wrapped.Ciphertext]
 	if key == nil || wrapped.Ciphertext != fmt.Sprintf("vault:v1:%s/%d", link, epoch) {

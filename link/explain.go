@@ -72,12 +72,32 @@ func (s Snapshot) reason(worst Wait, gate Refusal) string {
 		return fmt.Sprintf("waiting for %s %s: %s%s", worst.Node, worst.For, worst.Message, more)
 	case !gate.OK():
 		return gate.Reason
+	case s.overdue():
+		return "every node has confirmed, and the next step is due: is a worker running?"
 	case st.NeedsEpoch():
 		return fmt.Sprintf("%s lost the counter of epoch %d and sends nothing", st.losers(st.To), st.To.Epoch)
 	case st.Phase == Steady && st.To.IsZero():
 		return "no key yet"
 	}
 	return ""
+}
+
+// dueAfter is how long a worker that is there takes at most to take a step.
+const dueAfter = 15 * time.Second
+
+// overdue reports whether the link waits for nobody but its worker, and has for
+// some time.
+func (s Snapshot) overdue() bool {
+	due := s.State.Since
+	if s.State.Phase == Draining {
+		due = due.Add(s.Drain)
+	}
+	for _, r := range s.Reports {
+		if r.At.After(due) {
+			due = r.At
+		}
+	}
+	return s.State.Phase != Steady && len(s.State.Awaiting) == 0 && s.Now.After(due.Add(dueAfter))
 }
 
 // losers names the nodes that may not send with k any more.
@@ -139,7 +159,7 @@ func (s Snapshot) command(id keychain.LinkID, worst Wait, gate Refusal) string {
 	case worst.Node != "" && !worst.Present:
 		help = fmt.Sprintf("start the agent of node %s", worst.Node)
 	case worst.rank >= failing && worst.rank != another:
-		help = fmt.Sprintf("look at the device of %s", worst.Node)
+		help = fmt.Sprintf("look at node %s and what it says", worst.Node)
 	case worst.rank == another:
 		help = fmt.Sprintf("find out which key %s unwrapped", worst.Node)
 	case gate.Node != "" && !slices.Contains(s.Present, gate.Node):
@@ -203,7 +223,7 @@ func (s State) calm() string {
 	case s.Phase == Staging:
 		return fmt.Sprintf("the old key, epoch %d, stays in use", s.From.Epoch)
 	case s.Phase == Retiring:
-		return fmt.Sprintf("upstream sends with epoch %d, which every downstream node accepts", s.To.Epoch)
+		return fmt.Sprintf("upstream sends with epoch %d, which every downstream node has confirmed", s.To.Epoch)
 	}
 	return fmt.Sprintf("every downstream node accepts epochs %d and %d", min(s.From.Epoch, s.To.Epoch), max(s.From.Epoch, s.To.Epoch))
 }

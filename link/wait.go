@@ -60,7 +60,7 @@ func (s Snapshot) wait(n keychain.NodeID) Wait {
 	switch {
 	case current && st.lostBy(n, st.To.Epoch) && !r.Sends.IsZero() && r.Sends.Epoch != st.To.Epoch:
 		w.rank, w.Message = lostKey, fmt.Sprintf("it sends with epoch %d and may never use epoch %d", r.Sends.Epoch, st.To.Epoch)
-	case current && r.Fault != "":
+	case ok && r.Fault != "": // under an older Turn: the device could not even be read
 		w.rank, w.Fault, w.Message = rankOf(r.Fault), r.Fault, r.Message
 		if !r.Since.IsZero() {
 			w.Since = r.Since

@@ -1,7 +1,7 @@
 // Package workflows drives rotations on Temporal. A workflow decides nothing
 // about keys: it feeds events to link.Step and has saved what comes out.
 //
-// One Rotate workflow drives a batch of links through four activities, each of
+// One Rotate workflow drives a batch of links through three activities, each of
 // which acts on the whole batch:
 //
 //	Begin  takes the links over, mints a wrapped key where one is due, and writes

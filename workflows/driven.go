@@ -130,7 +130,7 @@ func (r *rotation) save() error {
 		r.join(d)
 		if d.State.Phase == link.Steady && !r.more(d) {
 			d.Owner = ""
-			d.Last.Outcome, d.Last.Reason, d.Last.Epoch = d.ended(), d.why, d.State.To.Epoch
+			d.Last.Outcome, d.Last.Reason, d.Last.Epoch = d.ended(), d.reason(), d.State.To.Epoch
 			d.Last.Ended = workflow.Now(r.ctx).UTC()
 		}
 		records, written = append(records, d.Record), append(written, d)
@@ -153,7 +153,7 @@ func (r *rotation) save() error {
 		case d.State.Phase == link.Steady && r.more(d):
 			d.begun, r.retry = false, nil // Begin gives it its new epoch, and at once
 		case d.State.Phase == link.Steady:
-			r.finish(d, d.ended(), d.why)
+			r.finish(d, d.ended(), d.reason())
 		}
 		d.Revision = saved[i].Revision
 	}
@@ -184,6 +184,16 @@ func (d *driven) ended() link.Outcome {
 		return link.Rotated
 	}
 	return link.Aborted
+}
+
+// reason is why the rotation of a Steady link did not end as it was begun. A link
+// that was to go back may have had to go on: to a key whose counter was lost
+// meanwhile there is no way back.
+func (d *driven) reason() string {
+	if d.ended() == link.Rotated && d.why != "" {
+		return "it did not go back: " + d.why
+	}
+	return d.why
 }
 
 // drop ends a link that is not begun. One between two epochs is Steady and still

@@ -27,7 +27,8 @@ func (a *app) abortVerb() *cobra.Command {
 		Long: `Abort takes back the rotation of links that are in flight. Before the switch the
 new key is dropped; after it, upstream goes back to the old key, which every
 downstream node still accepts. It is refused when the old key is already being
-forgotten, when there is none, and when a sender has lost its counter under it.`,
+forgotten, when there is none, and after the switch when a sender has lost its
+counter under it.`,
 		ValidArgsFunction: a.completeLinks,
 		Args:              named(1, math.MaxInt, "name at least one link"),
 	}
@@ -53,7 +54,7 @@ func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string)
 	for _, id := range ids {
 		err := w.abortOne(ctx, campaigns, id, reason)
 		if err != nil {
-			_, _ = fmt.Fprintf(w.app.err, "%s: %v\n", id, err)
+			say(w.app.err, err)
 			failed = cmp.Or(failed, err)
 			continue
 		}
@@ -79,7 +80,7 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 		return w.askToAbort(ctx, owner, id, reason)
 	}
 	if _, err := link.Step(record.State, link.Abort{}); err != nil {
-		return fault.Wrap(fault.Refused, err, "abort")
+		return fault.Wrap(fault.Refused, err, "abort %s", id)
 	}
 	// Nobody drives it: a workflow of its own adopts it and takes it back.
 	name := fmt.Sprintf("abort-%s-%d", id, record.State.Turn)
@@ -103,11 +104,11 @@ func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID
 		return fault.New(fault.ParseKind(said.Type()), "%s", said.Message())
 	}
 	if err != nil {
-		return fault.New(fault.Unavailable, "abort %s: no worker answers for %s", id, owner)
+		return fault.New(fault.Unknown, "abort %s: no worker answers for %s; one that comes back may still carry it out: see keyorch status", id, owner)
 	}
 	i := slices.IndexFunc(answer.Refused, func(d workflows.Denial) bool { return d.Link == id })
 	if i >= 0 {
-		return fault.New(fault.Refused, "abort: %s", answer.Refused[i].Reason)
+		return fault.New(fault.Refused, "abort %s: %s", id, answer.Refused[i].Reason)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ missing, and writes what the agent of each site may open.`,
 	c.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if len(files) == 0 {
-			return fault.New(fault.Invalid, "keyorch apply: say what to read with -f")
+			return fault.New(fault.Invalid, "apply: say what to read with -f")
 		}
 		sources, err := topology.Read(a.in, files)
 		if err != nil {
@@ -58,7 +58,7 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 		return err
 	}
 	if len(wanted.Sites)+len(wanted.Nodes)+len(wanted.Links)+len(wanted.Policies) == 0 {
-		return fault.New(fault.Invalid, "keyorch apply: there is no document in what was given")
+		return fault.New(fault.Invalid, "apply: there is no document in what was given")
 	}
 	if dry {
 		_, err := fmt.Fprintf(a.out, "valid: %d sites, %d nodes, %d links, %d policies; nothing was changed\n",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/link"
@@ -52,7 +53,11 @@ func exitCode(err error) int {
 
 // say prints the message of err, if it has one.
 func say(w io.Writer, err error) {
-	if err != nil && err.Error() != "" {
+	switch {
+	case err == nil || err.Error() == "":
+	case strings.Contains(err.Error(), "\n"): // a list of problems, each with its place
+		_, _ = fmt.Fprintln(w, err)
+	default:
 		_, _ = fmt.Fprintf(w, "keyorch: %v\n", err)
 	}
 }

@@ -69,7 +69,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fault.Wrap(fault.Invalid, err, "%s", c.CommandPath())
+		return fault.Wrap(fault.Invalid, err, "%s", c.Name())
 	})
 	root.AddCommand(
 		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.abortVerb(),
@@ -102,14 +102,14 @@ func (a *app) version() string {
 
 // noArguments is cobra.NoArgs with our kind of error.
 func noArguments(c *cobra.Command, args []string) error {
-	return fault.Wrap(fault.Invalid, cobra.NoArgs(c, args), "%s", c.CommandPath())
+	return fault.Wrap(fault.Invalid, cobra.NoArgs(c, args), "%s", c.Name())
 }
 
 // named wants at least min and at most max arguments, and says what they are for.
 func named(min, max int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < min || len(args) > max {
-			return fault.New(fault.Invalid, "%s: %s", c.CommandPath(), what)
+			return fault.New(fault.Invalid, "%s: %s", c.Name(), what)
 		}
 		return nil
 	}

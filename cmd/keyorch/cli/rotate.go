@@ -186,10 +186,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// noWorker is why a rotation does not begin.
+const noWorker = "no worker answers; it begins when one does"
+
 // asTheyStand is the results of a rotation that has not ended: from the
-// workflows where a worker answers, and from the records otherwise.
+// workflows where a worker answers soon, and from the records otherwise.
 func (w *world) asTheyStand(ctx context.Context, r *rotation) []workflows.Result {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	ctx, cancel := context.WithTimeout(ctx, askAgain)
 	defer cancel()
 	var results []workflows.Result
 	for _, id := range r.batches {
@@ -201,7 +204,7 @@ func (w *world) asTheyStand(ctx context.Context, r *rotation) []workflows.Result
 	all := make([]workflows.Result, 0, len(r.links))
 	for _, id := range r.links {
 		i := slices.IndexFunc(results, func(x workflows.Result) bool { return x.Link == id })
-		res := workflows.Result{Link: id, Outcome: link.Held, Reason: "no worker answers"}
+		res := workflows.Result{Link: id, Outcome: link.Held, Reason: noWorker}
 		if i >= 0 {
 			res = results[i]
 		}

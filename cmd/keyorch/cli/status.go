@@ -93,16 +93,14 @@ func (w *world) known(names []string) ([]keychain.LinkID, error) {
 }
 
 func (w *world) status(id keychain.LinkID) linkStatus {
-	s, record, ok := w.snapshot(id)
+	s, _, ok := w.snapshot(id)
 	l := linkStatus{
 		Link: id, Phase: s.State.Phase, Sends: s.State.Sends().Epoch, Next: s.State.Next().Epoch, Turn: s.State.Turn,
 		Awaiting: append([]keychain.NodeID{}, s.State.Awaiting...), Since: s.State.Since,
 	}
-	switch {
-	case !ok:
+	l.Reason = link.Explain(id, s).Reason
+	if !ok {
 		l.Reason = "it has no key yet: keyorch rotate " + string(id)
-	case s.State.Phase != link.Steady || s.State.NeedsEpoch() || record.Owner != "":
-		l.Reason = w.explain(id).Reason
 	}
 	return l
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,13 +45,22 @@ func (a *app) whyVerb() *cobra.Command {
 		if *out != asTable {
 			return out.print(a.out, o)
 		}
-		printWhy(a.out, time.Now(), o)
+		printWhy(a.out, time.Now(), o, w.joining(ids[0], s.State))
 		return nil
 	})
 	return c
 }
 
-func printWhy(w io.Writer, now time.Time, o whyOutput) {
+// joining is the declared nodes that are not part of a link yet.
+func (w *world) joining(id keychain.LinkID, s link.State) []keychain.NodeID {
+	declared, _ := w.view.Topology().Link(id)
+	in := s.Nodes()
+	return slices.DeleteFunc(slices.Concat(declared.Upstream, declared.Downstream), func(n keychain.NodeID) bool {
+		return slices.Contains(in, n)
+	})
+}
+
+func printWhy(w io.Writer, now time.Time, o whyOutput, joining []keychain.NodeID) {
 	say := func(name, value string) {
 		if value != "" {
 			_, _ = fmt.Fprintf(w, "%-10s %s\n", name, value)
@@ -72,6 +82,16 @@ func printWhy(w io.Writer, now time.Time, o whyOutput) {
 	}
 	if !o.Why.Gate.OK() {
 		say("Gate", o.Why.Gate.Gate+": "+o.Why.Gate.Reason)
+	}
+	for _, n := range joining {
+		say("Joins", fmt.Sprintf("%s, with the next rotation that ends", n))
+	}
+	if !o.Last.Ended.IsZero() {
+		text := fmt.Sprintf("%s, %s ago, on epoch %d (%s)", o.Last.Outcome, age(now, o.Last.Ended), o.Last.Epoch, o.Last.Campaign)
+		if o.Last.Reason != "" {
+			text += ": " + o.Last.Reason
+		}
+		say("Last", text)
 	}
 	say("Next", o.Why.Next)
 	say("Unblock", o.Why.Command)

@@ -82,8 +82,13 @@ func (w *world) snapshot(id keychain.LinkID) (s link.Snapshot, record link.Recor
 	// The record is written when the phase changes; what single nodes have
 	// confirmed since is in their reports.
 	for _, r := range s.Reports {
-		if after, err := link.Step(s.State, link.Reported{Report: r, At: r.At}); err == nil && after.Turn == s.State.Turn {
+		after, err := link.Step(s.State, link.Reported{Report: r, At: r.At})
+		switch {
+		case err != nil:
+		case after.Turn == s.State.Turn:
 			s.State = after
+		default: // the last confirmation, which a worker has yet to take in
+			s.State.Awaiting = nil
 		}
 	}
 	return s, record, ok

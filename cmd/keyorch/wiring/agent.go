@@ -76,6 +76,7 @@ type serving struct {
 	devices  Devices
 	declared []topology.Node
 	open     []agents.Node
+	told     bool // that there is nothing to serve
 }
 
 // update opens what is new or has changed, and reports whether anything has. A
@@ -103,6 +104,10 @@ func (s *serving) update(ctx context.Context, t topology.Topology) (list []agent
 		list = append(list, node)
 	}
 	changed = changed || len(list) != len(s.open)
+	if len(declared) == 0 && (len(s.declared) > 0 || !s.told) {
+		s.agent.Logger.WarnContext(ctx, "no node to serve is declared", "site", s.agent.Site, "nodes", s.agent.Nodes)
+	}
+	s.told = true
 	s.declared, s.open = declared, list
 	return list, changed
 }
