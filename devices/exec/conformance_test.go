@@ -150,6 +150,15 @@ func sends(d *exec.Device) func(context.Context, keychain.LinkID) (keychain.Ref,
 	}
 }
 
+// TestTheExampleIsTheContracts keeps the program that the example topology runs
+// the same as the one that the contract shows and the suites test.
+func TestTheExampleIsTheContracts(t *testing.T) {
+	example, err := os.ReadFile(filepath.Join("..", "..", "examples", "gear.sh"))
+	if err != nil || string(example) != string(block(t, "sh")) {
+		t.Errorf("examples/gear.sh is not the program of docs/exec-contract.md (%v)", err)
+	}
+}
+
 // block is the first code block of a language in the contract.
 func block(t *testing.T, language string) []byte {
 	t.Helper()

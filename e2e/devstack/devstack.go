@@ -29,6 +29,9 @@ type Options struct {
 	UI bool
 	// Ports are chosen when zero, and stay the same for one directory.
 	Ports Ports
+	// SimNetwork is where agents of other processes find the simulated network
+	// ("unix:///…"), for their environment; empty for nowhere.
+	SimNetwork string
 }
 
 // Stack is a running etcd, Temporal and Vault. Its exported fields do not change
@@ -44,6 +47,8 @@ type Stack struct {
 	RootToken     string // opens everything in Vault; exists in development only
 	WorkerToken   string // may mint wrapped keys
 	OperatorToken string // may set up KEKs and the policies of agents
+
+	simNetwork string
 
 	log *slog.Logger
 	ids *identities
@@ -72,7 +77,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "start development stack")
 	}
-	s := &Stack{Data: data, log: o.Logger, TemporalNamespace: namespace}
+	s := &Stack{Data: data, simNetwork: o.SimNetwork, log: o.Logger, TemporalNamespace: namespace}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

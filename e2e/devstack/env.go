@@ -43,6 +43,9 @@ func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.simNetwork != "" {
+		env = append(env, "KEYORCH_SIM="+s.simNetwork)
+	}
 	return append(env, "VAULT_TOKEN="+token), nil
 }
 

@@ -84,6 +84,7 @@ func (a *app) agentVerb() *cobra.Command {
 		}
 		agent := wiring.Agent{
 			Site: keychain.SiteID(site), StateDir: stateDir, Store: s, Custody: vault, Logger: log, Version: a.version(),
+			SimAddress: a.getenv("KEYORCH_SIM"),
 		}
 		for _, n := range nodes {
 			agent.Nodes = append(agent.Nodes, keychain.NodeID(n))

@@ -29,10 +29,12 @@ type Agent struct {
 	StateDir string
 	Store    *store.Store
 	Custody  *custody.Custody
-	// Network is the simulated network of this process, if there is one.
-	Network *sim.Network
-	Logger  *slog.Logger
-	Version string
+	// Network is the simulated network of this process, if there is one, and
+	// SimAddress where it is otherwise.
+	Network    *sim.Network
+	SimAddress string
+	Logger     *slog.Logger
+	Version    string
 }
 
 // Run serves the nodes until ctx ends. Nodes that are declared later are taken
@@ -50,7 +52,7 @@ func (a Agent) Run(ctx context.Context) error {
 	nodes := make(chan []agents.Node)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		serving := serving{agent: a, devices: Devices{Network: a.Network}}
+		serving := serving{agent: a, devices: Devices{Network: a.Network, SimAddress: a.SimAddress}}
 		return a.Store.WatchTopology(ctx, func(t topology.Topology) {
 			if list, changed := serving.update(ctx, t); changed {
 				select {

@@ -1,6 +1,8 @@
 package wiring
 
 import (
+	"maps"
+
 	"github.com/keyorch/keyorch/agents"
 	"github.com/keyorch/keyorch/devices/exec"
 	"github.com/keyorch/keyorch/devices/sim"
@@ -9,9 +11,14 @@ import (
 	"github.com/keyorch/keyorch/topology"
 )
 
-// Devices builds the devices of nodes. Network is the simulated network of this
-// process, which sim devices without an address of their own belong to.
-type Devices struct{ Network *sim.Network }
+// Devices builds the devices of nodes.
+type Devices struct {
+	// Network is the simulated network of this process, which sim devices without
+	// an address of their own belong to; nil for none.
+	Network *sim.Network
+	// SimAddress is where they are when this process has none ("unix:///…").
+	SimAddress string
+}
 
 // Kinds is every kind of device that this build drives, with what checks its
 // parameters.
@@ -33,7 +40,15 @@ func (d Devices) Open(n topology.Node) (agents.Node, error) {
 		}
 		return agents.Node{ID: n.Name, Upstream: gear.Upstream(), Downstream: gear.Downstream()}, nil
 	case "sim":
-		node, err := sim.New(n.Name, n.Device.Params, d.Network)
+		params := n.Device.Params
+		if d.Network == nil && d.SimAddress != "" && params["network"] == nil {
+			params = maps.Clone(params)
+			if params == nil {
+				params = map[string]any{}
+			}
+			params["network"] = d.SimAddress
+		}
+		node, err := sim.New(n.Name, params, d.Network)
 		if err != nil {
 			return agents.Node{}, err
 		}

@@ -24,9 +24,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{
-		Use:           "keyorch-dev",
-		Short:         "Real etcd, Temporal and Vault in one process, and keyorch on top",
-		Version:       version,
+		Use:     "keyorch-dev",
+		Short:   "Real etcd, Temporal and Vault in one process, and keyorch on top",
+		Version: version,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fault.New(fault.Invalid, "unknown command %q: see keyorch-dev --help", args[0])
+			}
+			return c.Help()
+		},
+		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

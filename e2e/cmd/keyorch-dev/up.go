@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,8 @@ import (
 	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/e2e/devstack"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // stopPatience is how long the servers may take to stop.
@@ -65,7 +68,18 @@ for the other identities. The servers log to DIR/logs.`,
 }
 
 func (u up) run(ctx context.Context) (err error) {
-	stack, err := devstack.Start(ctx, devstack.Options{Data: u.data, UI: u.ui})
+	if u.data == "" {
+		return fault.New(fault.Invalid, "up: say with --data where to keep everything")
+	}
+	if _, err := topology.Read(strings.NewReader(""), u.files); err != nil {
+		return err
+	}
+	socket := simSocket(u.data)
+	o := devstack.Options{Data: u.data, UI: u.ui}
+	if socket != "" {
+		o.SimNetwork = "unix://" + socket
+	}
+	stack, err := devstack.Start(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -79,7 +93,26 @@ func (u up) run(ctx context.Context) (err error) {
 	}
 	network := sim.NewNetwork(sim.Options{})
 	defer network.Close()
+	if socket != "" {
+		_ = os.Remove(socket) // of an earlier run: this one has the directory's lock
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			return fault.Wrap(fault.Unavailable, err, "serve the simulated network")
+		}
+		go func() { _ = network.Serve(ctx, l) }()
+	}
 	return serve(ctx, stack, network, u.parts, func() { u.announce(stack) })
+}
+
+// simSocket is where agents of other processes find the simulated network: a
+// socket in the data directory, or nothing when its path is too long for one.
+func simSocket(data string) string {
+	const longest = 100 // sun_path has 108 bytes (unix(7))
+	dir, err := filepath.Abs(data)
+	if path := filepath.Join(dir, "sim.sock"); err == nil && len(path) <= longest {
+		return path
+	}
+	return ""
 }
 
 // declare does what the operator would do with the same files.
