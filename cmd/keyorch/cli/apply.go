@@ -60,6 +60,13 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if len(wanted.Sites)+len(wanted.Nodes)+len(wanted.Links)+len(wanted.Policies) == 0 {
 		return fault.New(fault.Invalid, "apply: there is no document in what was given")
 	}
+	records, err := s.Records(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := settled(declared, wanted, records); err != nil {
+		return err
+	}
 	if dry {
 		_, err := fmt.Fprintf(a.out, "valid: %d sites, %d nodes, %d links, %d policies; nothing was changed\n",
 			len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies))
