@@ -328,6 +328,7 @@ func TestToAbortOfALostKey(t *testing.T) {
 		w.leftIn("a", link.Draining)
 		w.lose("a-up", "a")
 		out := w.newRun("abort-a-2").outcome(workflows.Batch{Campaign: "abort-a-2", Intent: workflows.ToAbort, Links: []keychain.LinkID{"a"}})
+		want(t, out, res("a", link.Rotated, 2))
 		if r := w.record("a"); r.Owner != "" || r.State.Phase != link.Steady {
 			t.Errorf("it ended as %+v and the link is in %v, owned by %q", out.Links[0], r.State.Phase, r.Owner)
 		}

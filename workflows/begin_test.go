@@ -58,11 +58,13 @@ func TestBeginIsRepeatable(t *testing.T) {
 					}
 					return fine
 				}
+				var revision int64
 				if _, err := begin(t, w, campaign, "a"); err == nil {
 					t.Fatal("the first try did not notice that etcd is away")
 				}
 				var last workflows.Begun
 				for range 3 {
+					w.locked(func() { revision = w.records["a"].Revision })
 					begun, err := begin(t, w, campaign, "a")
 					if err != nil {
 						t.Fatal(err)
@@ -70,6 +72,9 @@ func TestBeginIsRepeatable(t *testing.T) {
 					last = begun[0]
 				}
 				stored := w.record("a")
+				if stored.Revision != revision {
+					t.Error("it wrote again what was there")
+				}
 				if r := last.Record; r.Revision != stored.Revision || r.State.To.Epoch != 2 || r.State.Phase != link.Staging || r.Owner != campaign {
 					t.Errorf("it answers %+v, the record is %+v", last, stored)
 				}
@@ -249,12 +254,20 @@ func TestSaveIsRepeatable(t *testing.T) {
 					}
 				}
 				// Somebody else takes one over: only that one is gone.
-				r := w.record("a")
-				r.Owner, r.Last.Campaign = "other-1", "other-1"
-				w.put(r)
-				saved, err := call(t, w.activities().Save, records)
-				if err != nil || saved[0].Gone == "" || saved[1].Gone != "" || w.record("a").Owner != "other-1" {
-					t.Errorf("after it was taken over, it answers %+v, %v", saved, err)
+				ours := w.record("a")
+				for _, take := range []func(*link.Record){
+					func(r *link.Record) { r.Owner = "rotate-2" },           // another batch of the campaign
+					func(r *link.Record) { r.Last.Campaign = "abort-a" },    // one that has ended since
+					func(r *link.Record) { r.State.Turn++ },                 // and has moved it on
+					func(r *link.Record) { r.State.Lost = []link.Loss{{}} }, // or was told of another loss
+				} {
+					theirs := ours
+					take(&theirs)
+					theirs = w.put(theirs)
+					saved, err := call(t, w.activities().Save, records)
+					if err != nil || saved[0].Gone == "" || saved[1].Gone != "" || w.record("a").Revision != theirs.Revision {
+						t.Errorf("after it was taken over as %+v, it answers %+v, %v", theirs, saved, err)
+					}
 				}
 			})
 		})

@@ -84,11 +84,11 @@ func TestContinueAsNewWaitsForUpdates(t *testing.T) {
 	}{{"just before", false}, {"during the last save", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			timeless(t, func(t *testing.T) {
-				w := newWorld(t, pair("a"), pair("b"))
-				w.established("a", "b")
-				w.change(dead, "a-down1", "b-down1")
+				w := newWorld(t, pair("a"), pair("b"), pair("c"))
+				w.established("a", "b", "c")
+				w.change(dead, "a-down1", "b-down1", "c-down1")
 				r := w.newRun(campaign)
-				var first, second *update
+				var first, second, third *update
 				abort := func(id keychain.LinkID) *update {
 					return r.abort(workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: "no more"})
 				}
@@ -96,35 +96,72 @@ func TestContinueAsNewWaitsForUpdates(t *testing.T) {
 					first = abort("a")
 					r.soon(func() { r.env.SetContinueAsNewSuggested(true) })
 					if !c.late {
-						second = abort("b")
+						second, third = abort("b"), abort("c")
 					}
 				})
 				if c.late {
 					w.outage = func(n int) outage {
-						if n == 2 { // the Save of the first
+						switch n {
+						case 2: // the Save of the first, after which it continues as new
 							second = abort("b")
-							w.mu.Unlock()
-							time.Sleep(time.Second)
-							w.mu.Lock()
+						case 3: // the Save of the second
+							third = abort("c")
 						}
+						w.mu.Unlock()
+						time.Sleep(time.Second)
+						w.mu.Lock()
 						return fine
 					}
 				}
-				next := r.continued(batch("a", "b"))
-				for _, u := range []*update{first, second} {
+				next := r.continued(batch("a", "b", "c"))
+				for _, u := range []*update{first, second, third} {
 					if !u.done || len(u.answer.Aborting) != 1 {
 						t.Errorf("an abort was answered %+v", u)
 					}
 				}
-				w.change(alive, "a-down1", "b-down1")
+				w.change(alive, "a-down1", "b-down1", "c-down1")
 				out := w.newRun(campaign).outcome(next)
-				want(t, out, res("a", link.Aborted, 1), res("b", link.Aborted, 1))
-				if out.Links[0].Reason != "no more" || out.Links[1].Reason != "no more" {
-					t.Errorf("the results are %+v", out.Links)
+				want(t, out, res("a", link.Aborted, 1), res("b", link.Aborted, 1), res("c", link.Aborted, 1))
+				for _, l := range out.Links {
+					if l.Reason != "no more" {
+						t.Errorf("the result is %+v", l)
+					}
 				}
 			})
 		})
 	}
+}
+
+// TestContinueAsNewWaitsForBegin has a link aborted while it is being begun, just
+// before the run ends: the next run does not begin it again.
+func TestContinueAsNewWaitsForBegin(t *testing.T) {
+	timeless(t, func(t *testing.T) {
+		w := newWorld(t, pair("a"), pair("b"))
+		w.established("a", "b")
+		calls := 0
+		w.mint = func(id keychain.LinkID) error {
+			if id == "b" {
+				return nil
+			}
+			if calls++; calls > 1 { // the first is answered, so that b goes on
+				w.mu.Unlock()
+				time.Sleep(10 * time.Second)
+				w.mu.Lock()
+			}
+			return fault.New(fault.Unavailable, "mint: vault does not answer")
+		}
+		w.change(dead, "b-down1")
+		r := w.newRun(campaign)
+		var u *update
+		time.AfterFunc(5*time.Second, func() { u = r.abort(workflows.AbortRequest{Links: []keychain.LinkID{"a"}}) })
+		time.AfterFunc(6*time.Second, func() { r.suggest("b-down1") })
+		next := r.continued(batch("a", "b"))
+		if len(next.Results) != 1 || len(u.answer.Aborting) != 1 {
+			t.Errorf("the next run gets %+v, and the abort was answered %+v", next, u.answer)
+		}
+		w.locked(func() { w.mint = nil })
+		want(t, w.newRun(campaign).outcome(next), res("a", link.Aborted, 0), res("b", link.Rotated, 2))
+	})
 }
 
 // TestContinueAsNewAfterACancellation still means abort: nothing is begun anew.

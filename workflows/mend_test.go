@@ -65,13 +65,15 @@ func (s *starter) mending(t *testing.T) (stop func()) {
 
 func TestMendStartsOnALossOnlyAndOnce(t *testing.T) {
 	timeless(t, func(t *testing.T) {
-		w := newWorld(t, pair("a"), pair("b"), pair("c"))
+		w := newWorld(t, pair("a"), pair("b"), pair("c"), pair("d"))
 		w.established("a", "b")
 		w.leftIn("c", link.Draining)
+		w.leftIn("d", link.Steady) // between two epochs of its workflow
 		s := &starter{w: w, begins: true}
 		stop := s.mending(t)
 		w.change(dead, "b-up")
-		w.lose("c-up", "c") // in flight: its workflow sees to it
+		w.lose("c-up", "c") // its workflow sees to it
+		w.lose("d-up", "d")
 		time.Sleep(time.Hour)
 		if got := s.ids(); len(got) > 0 {
 			t.Fatalf("it started %v with nothing lost", got)
