@@ -21,8 +21,8 @@ type awaiting struct {
 	news []workflows.News
 	err  error
 	took time.Duration
-	done bool
-	stop chan struct{}
+	back chan struct{} // closed when it has come back; the rest is set then
+	stop chan struct{} // closed when its worker is to stop
 }
 
 // await starts Await over links as a workflow that has just written them would.
@@ -35,8 +35,9 @@ func (w *world) await(t *testing.T, a *workflows.Activities, ids ...keychain.Lin
 			Awaiting: r.State.Awaiting, Lost: r.State.Lost,
 		})
 	}
-	x := &awaiting{stop: make(chan struct{})}
+	x := &awaiting{back: make(chan struct{}), stop: make(chan struct{})}
 	go func() {
+		defer close(x.back)
 		var suite testsuite.WorkflowTestSuite
 		suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 		env := suite.NewTestActivityEnvironment()
@@ -47,7 +48,7 @@ func (w *world) await(t *testing.T, a *workflows.Activities, ids ...keychain.Lin
 		if err == nil {
 			err = v.Get(&x.news)
 		}
-		x.err, x.took, x.done = err, time.Since(begun), true
+		x.err, x.took = err, time.Since(begun)
 	}()
 	synctest.Wait()
 	return x
@@ -58,8 +59,10 @@ func (x *awaiting) quiet(t *testing.T, d time.Duration, why string) {
 	t.Helper()
 	time.Sleep(d)
 	synctest.Wait()
-	if x.done {
+	select {
+	case <-x.back:
 		t.Fatalf("Await came back after %v with %+v, %v: %s", x.took, x.news, x.err, why)
+	default:
 	}
 }
 
@@ -68,8 +71,13 @@ func (x *awaiting) ended(t *testing.T) []workflows.News {
 	t.Helper()
 	time.Sleep(time.Second)
 	synctest.Wait()
-	if !x.done || x.err != nil {
-		t.Fatalf("Await did not come back: %+v", x)
+	select {
+	case <-x.back:
+	default:
+		t.Fatal("Await did not come back")
+	}
+	if x.err != nil {
+		t.Fatal(x.err)
 	}
 	return x.news
 }
@@ -293,12 +301,14 @@ func TestALostLinkDoesNotWaitForOthers(t *testing.T) {
 		w.mint = mintFails("b", fault.Unavailable)
 		lost := time.Time{}
 		w.when("a", in(link.Draining), func() { w.lose("a-up", "a") })
-		w.when("a", func(r link.Record) bool { return r.State.Phase == link.Steady && r.State.To.Epoch == 2 }, func() { lost = time.Now() })
+		w.when("a", func(r link.Record) bool { return r.State.Phase == link.Steady && r.State.To.Epoch == 2 }, func() { w.locked(func() { lost = time.Now() }) })
 		w.when("a", func(r link.Record) bool { return r.State.To.Epoch == 3 }, func() {
-			if took := time.Since(lost); took > 100*time.Millisecond {
-				t.Errorf("a silent link waited %v for its new epoch", took)
-			}
-			w.locked(func() { w.mint = nil })
+			w.locked(func() {
+				w.mint = nil
+				if took := time.Since(lost); took > 100*time.Millisecond {
+					t.Errorf("a silent link waited %v for its new epoch", took)
+				}
+			})
 		})
 		want(t, w.rotate("a", "b"), res("a", link.Rotated, 3), res("b", link.Rotated, 2))
 	})
