@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,12 +49,14 @@ func histories(t *testing.T) map[string]*historypb.History {
 
 func history(t *testing.T, file string) *historypb.History {
 	t.Helper()
-	f, err := os.Open(file)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	h, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
+	if bytes.ContainsRune(data, '@') { // an identity is process@host
+		t.Errorf("%s names the machine that it was recorded on", file)
+	}
+	h, err := client.HistoryFromJSON(bytes.NewReader(data), client.HistoryJSONOptions{})
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
