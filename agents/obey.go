@@ -47,6 +47,11 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 	})
 	defer watchdog.Stop()
 	a := &attempt{session: s, order: o, held: held, leave: func() bool { return s.live.Err() != nil || s.replaced(e, o) }}
+	if was := s.refusal(e); was != nil {
+		if a.look(ctx); !a.seen.whole || a.seen.same(*was) {
+			return s.Resync
+		}
+	}
 	err := a.obey(ctx)
 	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && s.ops.Err() == nil {
 		err = cause
@@ -59,7 +64,26 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 		return s.Resync // the device is left to its next order, or to the next agent
 	}
 	a.report(err)
+	s.mu.Lock()
+	e.refused = nil
+	if forGood(err) && a.seen.whole && equal(e.order, o) {
+		e.refused = &a.seen
+	}
+	s.mu.Unlock()
 	return s.rest(e, err)
+}
+
+// refusal is what the device showed when it refused the order of e for good; nil
+// when it did not.
+func (s *session) refusal(e *errand) *sight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.refused
+}
+
+// same reports whether the device has the same keys in s and o.
+func (s sight) same(o sight) bool {
+	return slices.Equal(s.down.Accepts, o.down.Accepts) && s.up.Sends == o.up.Sends
 }
 
 // replaced reports whether o is not the order of its link any more.

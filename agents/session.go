@@ -44,7 +44,8 @@ type errand struct {
 	queued, running, again bool
 	timer                  *time.Timer
 	retry                  *backoff.ExponentialBackOff
-	troubled               bool // it waits for something to come back
+	troubled               bool   // it waits for something to come back
+	refused                *sight // what the device showed when it refused the order for good
 }
 
 func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {
@@ -163,6 +164,7 @@ func (s *session) take(u store.OrderUpdate) {
 		e.order, e.held, e.gone = o, s.keys.hold(o), false
 		s.keys.release(before)
 		e.retry.Reset()
+		e.refused = nil
 		s.enqueue(e)
 	}
 	for link := range s.errands {
@@ -276,7 +278,7 @@ func (s *session) rest(e *errand, err error) time.Duration {
 		return e.retry.NextBackOff()
 	}
 	e.retry.Reset()
-	if forGood(err) {
+	if forGood(err) && e.refused == nil {
 		e.troubled = false
 		return never
 	}
@@ -295,7 +297,8 @@ func (s *session) rest(e *errand, err error) time.Duration {
 const never = time.Duration(math.MaxInt64)
 
 // forGood reports whether a device refused what its order asks for. It is not
-// asked again before the order, the device or the agent is another. What Vault
+// asked again before the order, the device or the agent is another, or the device
+// shows that it has changed: one that restarts must get back what it had. What Vault
 // refuses is asked again: a policy may be mended without anybody telling the
 // agent. A lost key is looked at again, since its device may be restarted.
 func forGood(err error) bool {

@@ -82,6 +82,36 @@ func TestNothingIsDoneAfterAnEarlierStepFailed(t *testing.T) {
 	})
 }
 
+// TestARefusingDeviceGetsBackWhatItHad restarts a device that has refused a new
+// key for good. The old one, which is still sent with, must come back.
+func TestARefusingDeviceGetsBackWhatItHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.device("n1")
+		a := w.start(t.TempDir(), d.node())
+		defer a.stop()
+		w.order(store.Order{Node: "n1", Link: theLink, Turn: 1, Accept: w.wants(theLink, 3)})
+		w.reported("n1", theLink, atTurn(1))
+		w.change(func() {
+			w.effect = func(what string, after bool) error {
+				if what != "install" || after || d.port(theLink).accepts[3] == "" {
+					return nil
+				}
+				return fault.New(fault.Refused, "the device has no room for another key")
+			}
+		})
+		w.order(store.Order{Node: "n1", Link: theLink, Turn: 2, Accept: w.wants(theLink, 3, 4)})
+		w.reported("n1", theLink, withFault(fault.Refused))
+		d.reboot()
+		back := func() bool { return d.ports[theLink] != nil && d.ports[theLink].accepts[3] != "" }
+		minute, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if !w.until(minute, back) {
+			t.Error("a minute after its restart it does not accept the old key")
+		}
+	})
+}
+
 func TestWhatVaultRefusesIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
