@@ -37,7 +37,7 @@ verify: ## format, tidy, vet, lint, determinism of workflows, generated files, i
 	$(GO) test -run 'Schema|Example' ./topology
 
 generate: ## write generated files anew: the phase diagram, the scripts' expected output
-	$(GO) test ./link ./topology -update
+	$(GO) test ./link ./topology ./workflows -update
 
 bench: ## links a second, beside the same Vault and etcd calls without Temporal
 	$(GO) test -run '^$$' -bench . ./link ./topology

@@ -105,23 +105,31 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	for _, report := range reports {
 		after = applied(after, link.Reported{Report: report, At: news.At})
 	}
-	if after.Turn != s.Turn || !slices.Equal(after.Awaiting, s.Awaiting) || !slices.Equal(after.Lost, s.Lost) {
-		news.Reports = brief(reports)
-		return &news, time.Time{}
+	moved := after.Turn != s.Turn
+	if !moved { // the gates look at what the reports lead to, so that it takes one round
+		news.Proceed, until = a.gates(w.Link, after, reports, now)
 	}
+	if !news.Proceed && !moved && slices.Equal(after.Awaiting, s.Awaiting) && slices.Equal(after.Lost, s.Lost) {
+		return nil, until
+	}
+	news.Reports = brief(reports, s)
+	return &news, time.Time{}
+}
+
+// gates reports whether the gates let the next step of s happen, and if not,
+// when they may with nobody doing anything; zero if that depends on a node.
+func (a *Activities) gates(id keychain.LinkID, s link.State, reports []keychain.Report, now time.Time) (open bool, until time.Time) {
 	seen := s
 	if s.Phase == link.Draining {
-		seen.Since = a.drains.since(w.Link, s.Turn, now)
+		seen.Since = a.drains.since(id, s.Turn, now)
 	}
 	event, refusal := link.Check(link.Snapshot{
-		State: seen, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: a.drainTime(w.Link),
+		State: seen, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: a.drainTime(id),
 	})
-	if event == nil {
-		return nil, refusal.Until
+	if event != nil {
+		a.drains.forget(id, s.Turn)
 	}
-	a.drains.forget(w.Link, s.Turn)
-	news.Reports, news.Proceed = brief(reports), true
-	return &news, time.Time{}
+	return event != nil, refusal.Until
 }
 
 func (a *Activities) drainTime(id keychain.LinkID) time.Duration {
@@ -130,12 +138,14 @@ func (a *Activities) drainTime(id keychain.LinkID) time.Duration {
 	return t.PolicyOf(declared).Drain
 }
 
-// brief leaves out what Step does not look at, to keep histories small.
-func brief(reports []keychain.Report) []keychain.Report {
+// brief leaves out what Step does not look at in state s, to keep histories
+// small: above all the epochs lost long ago.
+func brief(reports []keychain.Report, s link.State) []keychain.Report {
 	out := slices.Clone(reports)
 	for i := range out {
 		r := &out[i]
 		*r = keychain.Report{Node: r.Node, Turn: r.Turn, Accepts: r.Accepts, Sends: r.Sends, Lost: r.Lost, Fault: r.Fault}
+		r.Lost = slices.DeleteFunc(slices.Clone(r.Lost), func(e keychain.Epoch) bool { return e != s.From.Epoch && e != s.To.Epoch })
 	}
 	return out
 }
