@@ -274,7 +274,7 @@ func TestNoKeyReachesTemporalOrEtcd(t *testing.T) {
 		}
 	}
 	type planted struct {
-		deep []map[string]*struct{ k secret.Key }
+		Deep []map[string]*struct{ K secret.Key }
 	}
 	if reaches(reflect.TypeFor[planted](), reflect.TypeFor[secret.Key]()) == "" {
 		t.Error("a planted key was not found")
