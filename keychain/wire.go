@@ -1,7 +1,8 @@
 package keychain
 
 // Serial counts the keys of one link as they are put to use, one up for each
-// rotation that is still standing: an aborted rotation gives its Serial back.
+// rotation that is still standing: an aborted rotation gives its Serial back, but
+// for the first of a link, whose key may stay where it was installed.
 // The numbers that devices put on the wire are made from it, not from the
 // Epoch, because they are few and wrap. Two keys that live side by side always
 // have neighbouring Serials, so their wire numbers differ even right after a

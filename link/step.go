@@ -62,6 +62,9 @@ func (s State) rotate(e Rotate) (State, error) {
 	}
 	s.From = s.To
 	s.To = Key{Ref: keychain.Ref{Epoch: e.Epoch}, Serial: s.From.Serial.Next()}
+	if s.From.IsZero() { // downstream may hold a first key that was aborted
+		s.To.Serial = keychain.Serial(e.Epoch)
+	}
 	s.Highest = e.Epoch
 	return s.enter(Staging, e.At), nil
 }

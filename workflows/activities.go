@@ -126,6 +126,8 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	case adopted: // left in flight, or its nodes have changed
 	case q.Intent == ToAbort:
 		return deny("there is nothing to abort: it is Steady on epoch %d", r.State.To.Epoch)
+	case q.Intent == ToMend && r.Owner != q.Owner && !r.State.NeedsEpoch():
+		return deny("no sender of it needs another epoch than %d", r.State.To.Epoch)
 	default:
 		next := r.State.Highest + 1
 		stepped, err := link.Step(r.State, link.Rotate{Epoch: next, At: now})

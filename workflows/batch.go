@@ -14,10 +14,13 @@ const MaxBatch = 250
 // Intent is what a batch is for.
 type Intent string
 
-// The intents. Both adopt a rotation that was left in flight.
+// The intents. All adopt a rotation that was left in flight.
 const (
 	// ToRotate gives every link a new epoch, or finishes the rotation in flight.
 	ToRotate Intent = "rotate"
+	// ToMend is ToRotate for links that need an epoch, and refused for others: it
+	// may be asked for twice.
+	ToMend Intent = "mend"
 	// ToAbort takes back the rotations in flight.
 	ToAbort Intent = "abort"
 )

@@ -167,7 +167,7 @@ func (r *rotation) save() error {
 // A link that was to go back only is let go: Mend gives it its epoch.
 func (r *rotation) more(d *driven) bool {
 	switch {
-	case r.in.Intent != ToRotate || d.verdict != "":
+	case r.in.Intent == ToAbort || d.verdict != "":
 		return false
 	case d.State.NeedsEpoch():
 		return true

@@ -10,42 +10,40 @@ import (
 	"github.com/keyorch/keyorch/link"
 )
 
-// Starter starts a Rotate workflow under an ID; a workflow that has or had that
-// ID is left alone, and that is no error.
+// Starter starts a Rotate workflow under an ID; a running workflow with that ID is
+// left alone, and that is no error.
 type Starter interface {
 	Start(ctx context.Context, id string, in Batch) error
 }
 
-// mendEvery bounds how long a start that failed is left before it is tried
-// again.
-const mendEvery = 5 * time.Second
+// mendEvery is how often all links are looked at, whatever their news: a start
+// that failed or was refused is tried again then.
+const mendEvery = 30 * time.Second
 
 // Mend watches Steady links and gives one a new epoch when a sender of it has
 // lost its counter, and is silent until then. A link in flight is left to the
 // workflow that has it. It runs until ctx ends. Only a loss that a node has
 // reported starts anything: a restart of the worker starts nothing.
-func Mend(ctx context.Context, view View, start Starter, log *slog.Logger) {
+func Mend(ctx context.Context, view View, start Starter, runs Runs, log *slog.Logger) {
 	sub := view.Subscribe(nil)
 	defer sub.Close()
 	again := time.NewTicker(mendEvery)
 	defer again.Stop()
-	failed := false
-	look := view.Records()
+	look, all := view.Records(), false
 	for {
 		for _, r := range look {
-			if !wantsMending(r, view.Reports(r.Link)) {
+			if !wantsMending(r, view.Reports(r.Link)) || owned(ctx, r, all, runs) {
 				continue
 			}
 			id := fmt.Sprintf("mend-%s-%d", r.Link, r.State.To.Epoch)
-			err := start.Start(ctx, id, Batch{Campaign: id, Intent: ToRotate, Links: []keychain.LinkID{r.Link}})
+			err := start.Start(ctx, id, Batch{Campaign: id, Intent: ToMend, Links: []keychain.LinkID{r.Link}})
 			if err != nil {
-				failed = true
 				log.WarnContext(ctx, "cannot give a link its new epoch", "link", r.Link, "error", err)
 			} else {
 				log.InfoContext(ctx, "a sender lost its counter: the link gets a new epoch", "link", r.Link, "campaign", id)
 			}
 		}
-		look = nil
+		look, all = nil, false
 		select {
 		case <-ctx.Done():
 			return
@@ -56,15 +54,24 @@ func Mend(ctx context.Context, view View, start Starter, log *slog.Logger) {
 				}
 			}
 		case <-again.C:
-			if failed {
-				look, failed = view.Records(), false
-			}
+			look, all = view.Records(), true
 		}
 	}
 }
 
+// owned reports whether somebody else is about to give r its epoch. Whether an
+// owner still runs, or was terminated, is asked for only when all links are looked
+// at: links pass through here with an owner in every rotation.
+func owned(ctx context.Context, r link.Record, ask bool, runs Runs) bool {
+	if r.Owner == "" || !ask {
+		return r.Owner != ""
+	}
+	running, err := runs.Running(ctx, r.Owner)
+	return err != nil || running
+}
+
 func wantsMending(r link.Record, reports []keychain.Report) bool {
-	if r.State.Phase != link.Steady || r.Owner != "" {
+	if r.State.Phase != link.Steady {
 		return false
 	}
 	s := r.State

@@ -32,7 +32,7 @@ func (s *starter) Start(_ context.Context, id string, in workflows.Batch) error 
 		return nil
 	}
 	s.started = append(s.started, id)
-	if in.Intent != workflows.ToRotate || len(in.Links) != 1 || in.Campaign != id {
+	if in.Intent != workflows.ToMend || len(in.Links) != 1 || in.Campaign != id {
 		s.w.t.Errorf("it started %+v", in)
 	}
 	if s.begins {
@@ -58,7 +58,7 @@ func (s *starter) mending(t *testing.T) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		workflows.Mend(ctx, view{s.w}, s, slog.New(slog.DiscardHandler))
+		workflows.Mend(ctx, view{s.w}, s, s.w, slog.New(slog.DiscardHandler))
 	}()
 	return func() { cancel(); <-done }
 }
@@ -69,6 +69,7 @@ func TestMendStartsOnALossOnlyAndOnce(t *testing.T) {
 		w.established("a", "b")
 		w.leftIn("c", link.Draining)
 		w.leftIn("d", link.Steady) // between two epochs of its workflow
+		w.locked(func() { w.running["dead-1"] = true })
 		s := &starter{w: w, begins: true}
 		stop := s.mending(t)
 		w.change(dead, "b-up")
@@ -92,6 +93,23 @@ func TestMendStartsOnALossOnlyAndOnce(t *testing.T) {
 		stop()
 		if got := s.ids(); len(got) != 1 {
 			t.Errorf("after a restart it has started %v", got)
+		}
+	})
+}
+
+// TestMendMindsWhoseOwnerWasTerminated finds a link that its workflow left between
+// two epochs.
+func TestMendMindsWhoseOwnerWasTerminated(t *testing.T) {
+	timeless(t, func(t *testing.T) {
+		w := newWorld(t, pair("a"))
+		w.leftIn("a", link.Steady)
+		s := &starter{w: w, begins: true}
+		stop := s.mending(t)
+		defer stop()
+		w.lose("a-up", "a")
+		time.Sleep(time.Minute)
+		if got := s.ids(); len(got) != 1 || got[0] != "mend-a-2" {
+			t.Errorf("it started %v, want mend-a-2", got)
 		}
 	})
 }

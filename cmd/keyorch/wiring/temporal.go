@@ -51,11 +51,11 @@ func (c Campaigns) Running(ctx context.Context, owner string) (bool, error) {
 	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
-// Start implements workflows.Starter: a workflow starts once under an ID.
+// Start implements workflows.Starter: one workflow at a time runs under an ID.
 func (c Campaigns) Start(ctx context.Context, id string, in workflows.Batch) error {
 	_, err := c.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: workflows.TaskQueue,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 	}, workflows.Rotate, in)
 	if already := new(serviceerror.WorkflowExecutionAlreadyStarted); errors.As(err, &already) {

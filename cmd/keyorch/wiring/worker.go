@@ -47,7 +47,7 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
 	var mending sync.WaitGroup
-	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, w.Logger) })
+	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	<-ctx.Done()
 	t.Stop()
 	mending.Wait()
