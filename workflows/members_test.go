@@ -29,11 +29,13 @@ func TestANodeThatJoinsHoldsNoRotation(t *testing.T) {
 		})
 		want(t, w.rotate("a"), res("a", link.Rotated, 2))
 		w.steady("a", 2, link.Rotated)
-		for e := range w.nodes["a-down3"].at["a"].accepts {
-			if e < 2 {
-				t.Errorf("a-down3 was given epoch %d, which is older than its place on the link", e)
+		w.locked(func() {
+			for e := range w.nodes["a-down3"].at["a"].accepts {
+				if e < 2 {
+					t.Errorf("a-down3 was given epoch %d, which is older than its place on the link", e)
+				}
 			}
-		}
+		})
 	})
 }
 
