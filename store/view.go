@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -118,6 +120,17 @@ func (v *View) WaitRevision(ctx context.Context, rev int64) error {
 		}
 		t.Stop()
 	}
+}
+
+// CatchUp waits until the view shows everything that was written before the call,
+// the topology too: its two watches need not be equally far. Faults: Unavailable,
+// Refused; and ctx's error when it ends first.
+func (v *View) CatchUp(ctx context.Context) error {
+	resp, err := v.s.client.Get(ctx, v.s.keys.topologyRevision(), clientv3.WithCountOnly())
+	if err != nil {
+		return v.s.failed(ctx, err, "ask etcd how far it is")
+	}
+	return v.WaitRevision(ctx, resp.Header.Revision)
 }
 
 // Topology is what is declared. It costs nothing until something is applied.

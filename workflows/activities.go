@@ -40,6 +40,10 @@ func NewActivities(store Store, view View, custodian Custodian, runs Runs) *Acti
 // its own.
 func (a *Activities) Begin(ctx context.Context, q BeginRequest) ([]Begun, error) {
 	defer beat(ctx)()
+	// A worker that was cut off may still see an older topology than the operator.
+	if err := a.view.CatchUp(ctx); err != nil {
+		return nil, failure(err)
+	}
 	records, err := a.store.Records(ctx, q.Links)
 	if err != nil {
 		return nil, failure(err)

@@ -29,6 +29,11 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 	defer sub.Close()
 	over := time.NewTimer(awaitFor)
 	defer over.Stop()
+	// What is declared must not look older than the records: a node that has just
+	// joined would seem to leave.
+	if err := a.view.CatchUp(ctx); err != nil && ctx.Err() == nil {
+		return nil, failure(err)
+	}
 	stopping := activity.GetWorkerStopChannel(ctx)
 	due := ids // look at every link once, then at those that change
 	for {

@@ -45,6 +45,9 @@ type Store interface {
 // View is a copy of the store that is kept current by one watch for the whole
 // worker.
 type View interface {
+	// CatchUp waits until the view shows everything that was written before the
+	// call. Faults: Unavailable, Refused.
+	CatchUp(ctx context.Context) error
 	Topology() topology.Topology
 	Record(id keychain.LinkID) (link.Record, bool)
 	Records() []link.Record

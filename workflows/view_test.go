@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 
@@ -13,6 +14,8 @@ import (
 
 // view is the world as the activities look at it.
 type view struct{ *world }
+
+func (v view) CatchUp(context.Context) error { return nil }
 
 func (v view) Topology() topology.Topology {
 	v.mu.Lock()
