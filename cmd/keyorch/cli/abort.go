@@ -61,7 +61,7 @@ func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string)
 		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", id)
 	}
 	if failed != nil {
-		return &exitError{code: exitCode(failed)}
+		return &exitError{code: ExitCode(failed)}
 	}
 	return nil
 }

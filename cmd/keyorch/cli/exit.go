@@ -30,8 +30,8 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.message }
 
-// exitCode is the one place where kinds of fault become exit codes.
-func exitCode(err error) int {
+// ExitCode is the one place where kinds of fault become exit codes.
+func ExitCode(err error) int {
 	var own *exitError
 	switch {
 	case err == nil:

@@ -42,7 +42,7 @@ func Run(ctx context.Context, p Process) int {
 	root.SetErr(p.Err)
 	err := root.ExecuteContext(ctx)
 	say(p.Err, err)
-	return exitCode(err)
+	return ExitCode(err)
 }
 
 func (a *app) root() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 	"github.com/keyorch/keyorch/fault"
 )
 
@@ -51,20 +52,10 @@ type exit struct{ code int }
 
 func (exit) Error() string { return "" }
 
-// exitCode follows keyorch's own codes as far as they make sense here.
+// exitCode is keyorch's own, unless a verb of it has ended with one before.
 func exitCode(err error) int {
 	if e := (exit{}); errors.As(err, &e) {
 		return e.code
 	}
-	switch {
-	case err == nil:
-		return 0
-	case fault.Is(err, fault.Invalid):
-		return 2
-	case fault.Is(err, fault.Refused):
-		return 3
-	case fault.Is(err, fault.Unavailable):
-		return 6
-	}
-	return 1
+	return cli.ExitCode(err)
 }
