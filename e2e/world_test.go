@@ -181,8 +181,10 @@ func (w *world) rotate(code int, args ...string) rotation {
 // its end and wants its exit code.
 func (w *world) rotating(args ...string) (ended func(code int)) {
 	done := make(chan lab.Said, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel) // it may still wait for servers that are gone
 	go func() {
-		done <- w.Run(context.Background(), nil, append([]string{"rotate"}, args...)...)
+		done <- w.Run(ctx, nil, append([]string{"rotate"}, args...)...)
 	}()
 	return func(code int) {
 		w.t.Helper()
