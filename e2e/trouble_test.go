@@ -64,8 +64,11 @@ func TestServersAwayInTheMiddle(t *testing.T) {
 	w.untilPhase("dc1-dc2", link.Staging)
 	w.stopView()
 	must(t, w.Lab.Stack.Stop(t.Context()))
-	before := w.Lab.Network.Total()
+	before, began := w.Lab.Network.Total(), time.Now()
 	for w.Lab.Network.Total().Sent < before.Sent+2000 { // traffic goes on with nobody in control
+		if time.Since(began) > patience {
+			t.Fatalf("traffic stopped with the servers away: %+v after %+v", w.Lab.Network.Total(), before)
+		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	w.startServers()

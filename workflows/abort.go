@@ -111,7 +111,7 @@ func (r *rotation) abort(ids []keychain.LinkID, reason string) AbortAnswer {
 	var answer AbortAnswer
 	for _, d := range r.links {
 		switch {
-		case len(ids) > 0 && !contains(ids, d.Link):
+		case len(ids) > 0 && !slices.Contains(ids, d.Link):
 			continue
 		case d.done && len(ids) > 0:
 			answer.Refused = append(answer.Refused, Denial{Link: d.Link, Reason: fmt.Sprintf("it has ended: %s", d.result.Outcome)})
@@ -140,13 +140,4 @@ func (r *rotation) abort(ids []keychain.LinkID, reason string) AbortAnswer {
 		answer.Aborting = append(answer.Aborting, d.Link)
 	}
 	return answer
-}
-
-func contains(ids []keychain.LinkID, id keychain.LinkID) bool {
-	for _, have := range ids {
-		if have == id {
-			return true
-		}
-	}
-	return false
 }

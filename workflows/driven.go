@@ -69,11 +69,10 @@ func (r *rotation) heard(f workflow.Future) error {
 		return err
 	}
 	for _, n := range news {
-		i := slices.IndexFunc(r.links, func(d *driven) bool { return d.Link == n.Link })
-		if i < 0 || !r.links[i].begun || r.links[i].done {
+		d := r.find(n.Link)
+		if d == nil || !d.begun || d.done {
 			continue
 		}
-		d := r.links[i]
 		if n.Gone != "" {
 			r.finish(d, link.Held, n.Gone)
 			continue
