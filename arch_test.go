@@ -35,21 +35,27 @@ var allowed = map[string]struct{ house, outside []string }{
 	"secret":     {},
 	"fault":      {},
 	"link":       {house: []string{"keychain"}},
-	"topology":   {house: []string{"keychain", "fault"}, outside: []string{"go.yaml.in/yaml/v3", "github.com/santhosh-tekuri/jsonschema/v6"}},
+	"topology": {house: []string{"keychain", "fault"}, outside: []string{"go.yaml.in/yaml/v3", "github.com/santhosh-tekuri/jsonschema/v6",
+		"k8s.io/apimachinery/pkg/labels", "github.com/robfig/cron/v3"}},
+	"campaign": {house: []string{"link", "keychain", "fault", "topology"}},
 	"custody":    {house: []string{"keychain", "secret", "fault"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},
-	"store":      {house: []string{"link", "keychain", "fault", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
+	"store":      {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
 	"upstream":   {house: []string{"keychain", "secret", "fault"}},
 	"downstream": {house: []string{"keychain", "secret", "fault"}},
 	"devices":    {house: []string{"upstream", "downstream", "keychain", "secret", "fault"}},
 	"agents": {house: []string{"store", "custody", "upstream", "downstream", "keychain", "secret", "fault"},
 		outside: []string{"go.etcd.io/bbolt", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
-	"workflows": {house: []string{"link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
+	"workflows": {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
 }
 
 // requirements is what the product itself depends on: clients and no servers.
 var requirements = []string{
+	"charm.land/bubbletea/v2",
+	"charm.land/lipgloss/v2",
 	"github.com/cenkalti/backoff/v5",
 	"github.com/hashicorp/vault/api",
+	"github.com/prometheus/client_golang",
+	"github.com/robfig/cron/v3",
 	"github.com/santhosh-tekuri/jsonschema/v6",
 	"github.com/spf13/cobra",
 	"go.etcd.io/bbolt",
@@ -61,6 +67,7 @@ var requirements = []string{
 	"golang.org/x/sync",
 	"golang.org/x/term",
 	"google.golang.org/grpc",
+	"k8s.io/apimachinery",
 }
 
 type goPackage struct {

@@ -14,8 +14,14 @@ type Record struct {
 	State State           `json:"state"`
 	// Owner is the workflow that drives the link; empty when nobody does.
 	Owner string `json:"owner,omitempty"`
-	// Last is how the last rotation ended; zero before the first.
+	// Last is how the last rotation stands or ended; zero before the first.
 	Last Attempt `json:"last,omitzero"`
+	// Completed is the last rotation that ended with a new key in use. It began
+	// when that key was made, which is what the age of a key is counted from.
+	Completed Attempt `json:"completed,omitzero"`
+	// Quarantined are downstream nodes that a rotation went on without. They are no
+	// part of State until the key has been staged for them again.
+	Quarantined []Quarantine `json:"quarantined,omitempty"`
 	// Revision guards the record: a change is written only over the revision it
 	// was made from. Zero means that the record does not exist yet.
 	Revision int64 `json:"revision,omitempty"`
@@ -29,6 +35,41 @@ type Attempt struct {
 	Reason   string         `json:"reason,omitempty"`
 	Begun    time.Time      `json:"begun"`
 	Ended    time.Time      `json:"ended,omitzero"`
+	// Urgent says that windows and freezes do not count for it.
+	Urgent bool `json:"urgent,omitempty"`
+}
+
+// Quarantine is a downstream node that was left behind because the others were
+// enough (a quorum).
+type Quarantine struct {
+	Node   keychain.NodeID `json:"node"`
+	Epoch  keychain.Epoch  `json:"epoch"` // the one that it did not confirm
+	Reason string          `json:"reason"`
+	Since  time.Time       `json:"since"`
+}
+
+// Entry is one phase entry of a link's history.
+type Entry struct {
+	Link     keychain.LinkID `json:"link"`
+	Turn     keychain.Turn   `json:"turn"`
+	Phase    Phase           `json:"phase"`
+	From     keychain.Ref    `json:"from,omitzero"`
+	To       keychain.Ref    `json:"to,omitzero"`
+	At       time.Time       `json:"at"`
+	Campaign string          `json:"campaign,omitempty"`
+	Reason   string          `json:"reason,omitempty"`  // why it is going back, or how the attempt ended
+	Outcome  Outcome         `json:"outcome,omitempty"` // of the attempt, when this entry ends it
+	// Confirmed is who confirmed the phase before this one.
+	Confirmed []Confirmation `json:"confirmed,omitempty"`
+}
+
+// Confirmation is one node's word in the phase that it ended.
+type Confirmation struct {
+	Node  keychain.NodeID `json:"node"`
+	Turn  keychain.Turn   `json:"turn"`
+	Key   keychain.Ref    `json:"key"`   // what it accepts or sends with
+	Sends bool            `json:"sends"` // it is an upstream node's
+	At    time.Time       `json:"at"`
 }
 
 // Outcome is how a rotation ended for one link.

@@ -12,6 +12,8 @@ type Change struct {
 	// Minted is the wrapped key of Record.State.To, when this change begins a
 	// rotation; zero otherwise.
 	Minted keychain.Wrapped `json:"minted,omitzero"`
+	// Confirmed is who confirmed the phase that this change ends: for the history.
+	Confirmed []link.Confirmation `json:"confirmed,omitempty"`
 	// Sites says where each node of the link stands.
 	Sites map[keychain.NodeID]keychain.SiteID `json:"sites"`
 }

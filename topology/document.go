@@ -104,7 +104,8 @@ func build(kind string, m map[string]any) (any, []finding) {
 		return Link{Name: keychain.LinkID(name), Labels: labels, Policy: text(spec, "policy"),
 			Upstream: side(spec, "upstream"), Downstream: side(spec, "downstream")}, nil
 	default:
-		p := Policy{Name: name, Labels: labels, Drain: DefaultDrain}
+		p := DefaultPolicy()
+		p.Name, p.Labels = name, labels
 		if drain, ok := spec["drain"].(string); ok {
 			d, message, hint := parseDrain(drain)
 			if message != "" {

@@ -72,16 +72,6 @@ type Link struct {
 	Policy     string // empty: the defaults of Policy
 }
 
-// Policy is how links are rotated.
-type Policy struct {
-	Name   string
-	Labels Labels
-	// Drain is the least time between the last upstream switch and the moment when
-	// the old key is forgotten, from 0 to MaxDrain. A document without it means
-	// DefaultDrain.
-	Drain time.Duration
-}
-
 // DefaultDrain is the drain time of a link without a policy. It is generous:
 // waiting costs nothing, and a packet that comes later is lost.
 const DefaultDrain = 5 * time.Second
@@ -103,7 +93,7 @@ func (t Topology) Link(name keychain.LinkID) (Link, bool) {
 func (t Topology) PolicyOf(l Link) Policy {
 	p, ok := find(t.Policies, l.Policy, func(p Policy) string { return p.Name })
 	if l.Policy == "" || !ok {
-		return Policy{Drain: DefaultDrain}
+		return DefaultPolicy()
 	}
 	return p
 }

@@ -19,9 +19,10 @@ type Custodian interface {
 // Change is a new version of one link's record, made from the version that
 // Record.Revision names, with the key that it was minted, if one was.
 type Change struct {
-	Record link.Record
-	Minted keychain.Wrapped
-	Sites  map[keychain.NodeID]keychain.SiteID
+	Record    link.Record
+	Minted    keychain.Wrapped
+	Confirmed []link.Confirmation
+	Sites     map[keychain.NodeID]keychain.SiteID
 }
 
 // Committed is what became of one Change: the record's new revision, or a fault
