@@ -17,7 +17,9 @@ import (
 // Node is one node to serve, with the two sides of its device. A side that the
 // node does not have is nil.
 type Node struct {
-	ID         keychain.NodeID
+	ID keychain.NodeID
+	// Kind is the kind of its device, for metrics alone.
+	Kind       string
 	Upstream   upstream.Device
 	Downstream downstream.Device
 }
@@ -25,7 +27,7 @@ type Node struct {
 // same reports whether n and o are one node with one device. A device whose type
 // cannot be compared is never the same.
 func (n Node) same(o Node) bool {
-	return n.ID == o.ID && sameDevice(n.Upstream, o.Upstream) && sameDevice(n.Downstream, o.Downstream)
+	return n.ID == o.ID && n.Kind == o.Kind && sameDevice(n.Upstream, o.Upstream) && sameDevice(n.Downstream, o.Downstream)
 }
 
 func sameDevice(a, b any) bool {
@@ -97,8 +99,14 @@ type Config struct {
 	// trouble: 10 s. Limit is when it is given up: 5 min.
 	Slow, Limit time.Duration
 	// Grace is how long work under way may go on after ctx has ended: 10 s.
-	Grace  time.Duration
-	Logger *slog.Logger // nil: none
+	Grace time.Duration
+	// Counting is how often a device that counts packets is looked at while it is
+	// to accept two keys, so that whoever waits for the old one to fall silent sees
+	// it: 1 s.
+	Counting time.Duration
+	// Observe is told what happens, for metrics.
+	Observe Observer
+	Logger  *slog.Logger // nil: none
 }
 
 const firstBackoff = 200 * time.Millisecond
@@ -121,6 +129,7 @@ func (cfg Config) checked() (Config, error) {
 	orElse(&cfg.Slow, 10*time.Second)
 	orElse(&cfg.Limit, 5*time.Minute)
 	orElse(&cfg.Grace, 10*time.Second)
+	orElse(&cfg.Counting, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

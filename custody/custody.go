@@ -42,6 +42,10 @@ type Config struct {
 	Namespace string
 	// Mount is the path of the Transit engine; "transit" when empty.
 	Mount string
+	// Observe is told of every request to Vault once it has ended: "mint",
+	// "unwrap" (of one key or of many at once) or another short word, how long it
+	// took, and its error. Nil: nobody is. It is called from many goroutines.
+	Observe func(op string, took time.Duration, err error)
 }
 
 // Custody mints and opens link keys. It is safe for concurrent use.

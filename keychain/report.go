@@ -19,6 +19,20 @@ type Report struct {
 	At      time.Time `json:"at,omitzero"`
 	// Counters counts packets by epoch, where the device can.
 	Counters []Counter `json:"counters,omitempty"`
+	// Repaired is what the agent found other than ordered and put right by itself,
+	// newest last, at most MaxRepairs.
+	Repaired []Repair `json:"repaired,omitempty"`
+}
+
+// MaxRepairs is how many repairs a report names.
+const MaxRepairs = 4
+
+// Repair is a device that was found to differ from an order that it had obeyed,
+// and was put right: it restarted, say, or somebody else changed it.
+type Repair struct {
+	What  string    `json:"what"` // "epoch 4 was missing"
+	At    time.Time `json:"at"`   // when it was last put right
+	Count int       `json:"count"`
 }
 
 // Counter is how many packets a device has seen under one epoch: sent by an

@@ -38,7 +38,7 @@ func (d Devices) Open(n topology.Node) (agents.Node, error) {
 		if err != nil {
 			return agents.Node{}, err
 		}
-		return agents.Node{ID: n.Name, Upstream: gear.Upstream(), Downstream: gear.Downstream()}, nil
+		return agents.Node{ID: n.Name, Kind: n.Device.Kind, Upstream: gear.Upstream(), Downstream: gear.Downstream()}, nil
 	case "sim":
 		params := n.Device.Params
 		if d.Network == nil && d.SimAddress != "" && params["network"] == nil {
@@ -52,7 +52,7 @@ func (d Devices) Open(n topology.Node) (agents.Node, error) {
 		if err != nil {
 			return agents.Node{}, err
 		}
-		return agents.Node{ID: n.Name, Upstream: node.Upstream(), Downstream: node.Downstream()}, nil
+		return agents.Node{ID: n.Name, Kind: n.Device.Kind, Upstream: node.Upstream(), Downstream: node.Downstream()}, nil
 	}
 	return agents.Node{}, fault.New(fault.Invalid, "open node %s: this build has no device kind %q", n.Name, n.Device.Kind)
 }
