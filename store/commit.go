@@ -16,8 +16,9 @@ import (
 )
 
 // Commit writes new versions of links. For each link the record, its wrapped
-// keys, and the orders that follow from its State are written in one
-// transaction, guarded by the revision that the change was made from. The keys
+// keys, the orders that follow from its State, and its entry in the link's
+// history when it enters a new Turn, are written in one transaction, guarded by
+// the revision that the change was made from. The keys
 // kept are those of State.From and State.To: one that is retired is gone with
 // the change that retires it.
 //
@@ -129,6 +130,9 @@ func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
 	}
 	if e.mod == 0 || reordered(old, doc) {
 		err = s.addOrders(&u, old)
+	}
+	if err == nil {
+		err = s.addPast(&u, c, old)
 	}
 	if err == nil && (len(u.ops) > maxNested || u.size > maxBytes) {
 		err = fault.New(fault.Invalid, "commit %s: the orders of its %d nodes do not fit into one transaction", id, len(doc.Sites))

@@ -25,7 +25,20 @@ type Config struct {
 	// LeaseTTL is how long a node stays taken after its agent has died, at least
 	// 2 s; 10 s if zero. It is rounded up to whole seconds.
 	LeaseTTL time.Duration
+	// Observe, if not nil, is told of every exchange with etcd: its kind, one of
+	// OpGet, OpTxn and OpLease, how long it took, and nil or the fault that it
+	// ended with. A write that lost against its guard is no fault. It is called by
+	// many goroutines at once, and must not block. Watches and heartbeats are not
+	// told.
+	Observe func(op string, took time.Duration, err error)
 }
+
+// The kinds of exchanges that Config.Observe is told of.
+const (
+	OpGet   = "get"   // reading keys, or a range of them
+	OpTxn   = "txn"   // writing under guards
+	OpLease = "lease" // taking a lease
+)
 
 const (
 	defaultDialTimeout = 5 * time.Second

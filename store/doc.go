@@ -1,16 +1,25 @@
 // Package store keeps keyorch's truth in etcd: what the operator declared, one
-// record a link, the current order for every node, and what every node last
-// reported.
+// record a link with its history, the current order for every node, what every
+// node last reported, the campaigns, and what operators decided for a time.
 //
+//	/keyorch/v1/agents/<site>/<node>                 presence on a lease: the lock that lets one agent act
+//	/keyorch/v1/campaigns/<campaign>                 a campaign's record
+//	/keyorch/v1/denials/<campaign>/<link>            a link that the campaign did not begin, and why
+//	/keyorch/v1/exclusions/<node|site>/<name>        who gets no new keys until it is readmitted
+//	/keyorch/v1/links/<link>                         the link's record and its wrapped keys
+//	/keyorch/v1/maintenance/<site>                   until when nothing is begun at a site
+//	/keyorch/v1/observations/<site>/<node>/<link>    what the node last reported
+//	/keyorch/v1/orders/<site>/<node>/<link>          the node's order, with the wrapped keys it needs
+//	/keyorch/v1/past/<link>/<turn>                   the link's history, an entry for each Turn
 //	/keyorch/v1/topology/<kind>/<name>               a declaration, JSON
 //	/keyorch/v1/topology-revision                    rises with every apply: what guards the next
-//	/keyorch/v1/links/<link>                         the link's record and its wrapped keys
-//	/keyorch/v1/orders/<site>/<node>/<link>          the node's order, with the wrapped keys it needs
-//	/keyorch/v1/observations/<site>/<node>/<link>    what the node last reported
-//	/keyorch/v1/agents/<site>/<node>                 presence on a lease: the lock that lets one agent act
+//	/keyorch/v1/waves/<campaign>/<batch>             the links that one workflow of the campaign drives
 //
-// A link's State and the orders that follow from it are written in one
-// transaction, guarded by the record's revision. Key bytes never get here: the
+// They are in the order in which etcd has them, which matters: what a View
+// follows is one range, from agents up to orders.
+//
+// A link's State, the orders that follow from it and its entry in the history are
+// written in one transaction, guarded by the record's revision. Key bytes never get here: the
 // package cannot import secret.
 //
 // An agent's identity needs to read orders/<site>/, to read and write

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,8 +22,10 @@ func prefix(p string) span { return span{p, clientv3.GetPrefixRangeEnd(p)} }
 
 func single(key string) span { return span{key, key + "\x00"} }
 
-// facts is one range on purpose, so that a view of records, observations and
-// presence has one revision. It leaves out the orders, which lie next to it.
+// facts is one range on purpose, so that a view of records, observations,
+// presence, campaigns, denials and what stands for a time has one revision. It
+// leaves out the orders, which lie next to it, and what is read only when asked
+// for: the past and the waves.
 func (l layout) facts() span { return span{l.root + "/agents/", l.root + "/orders/"} }
 
 func (l layout) topology() span { return prefix(l.root + "/topology/") }
@@ -57,6 +60,47 @@ func (l layout) agent(site keychain.SiteID, node keychain.NodeID) string {
 	return l.root + "/agents/" + string(site) + "/" + string(node)
 }
 
+func (l layout) campaigns() span { return prefix(l.root + "/campaigns/") }
+
+func (l layout) campaign(name string) string { return l.campaigns().from + name }
+
+func (l layout) denials(campaign string) span { return prefix(l.root + "/denials/" + campaign + "/") }
+
+func (l layout) denial(campaign string, id keychain.LinkID) string {
+	return l.denials(campaign).from + string(id)
+}
+
+func (l layout) batches(campaign string) span { return prefix(l.root + "/waves/" + campaign + "/") }
+
+// batch is the key of one batch; their order is that of their numbers.
+func (l layout) batch(campaign string, number int) string {
+	return l.batches(campaign).from + fmt.Sprintf("%06d", number)
+}
+
+func (l layout) allMaintenance() span { return prefix(l.root + "/maintenance/") }
+
+func (l layout) maintenance(site keychain.SiteID) string {
+	return l.allMaintenance().from + string(site)
+}
+
+func (l layout) exclusions() span { return prefix(l.root + "/exclusions/") }
+
+func (l layout) excludedNode(node keychain.NodeID) string {
+	return l.exclusions().from + ofNode + "/" + string(node)
+}
+
+func (l layout) excludedSite(site keychain.SiteID) string {
+	return l.exclusions().from + ofSite + "/" + string(site)
+}
+
+func (l layout) past(id keychain.LinkID) span { return prefix(l.root + "/past/" + string(id) + "/") }
+
+// entry is the key of what a link's history says of one Turn; their order is that
+// of the Turns.
+func (l layout) entry(id keychain.LinkID, turn keychain.Turn) string {
+	return l.past(id).from + fmt.Sprintf("%020d", turn)
+}
+
 // path is what a key names: the folder, and the names below it.
 type path struct {
 	folder string
@@ -70,7 +114,32 @@ const (
 	inOrders       = "orders"
 	inObservations = "observations"
 	inAgents       = "agents"
+	inCampaigns    = "campaigns"
+	inDenials      = "denials"
+	inWaves        = "waves"
+	inMaintenance  = "maintenance"
+	inExclusions   = "exclusions"
+	inPast         = "past"
 )
+
+// The two kinds of exclusions.
+const (
+	ofNode = "node"
+	ofSite = "site"
+)
+
+// depth is how many names a key of a folder has.
+func depth(folder string) int {
+	switch folder {
+	case inLinks, inCampaigns, inMaintenance:
+		return 1
+	case inTopology, inAgents, inDenials, inWaves, inExclusions, inPast:
+		return 2
+	case inOrders, inObservations:
+		return 3
+	}
+	return -1
+}
 
 // parse reads a key that layout made; false for any other.
 func (l layout) parse(key string) (path, bool) {
@@ -80,16 +149,35 @@ func (l layout) parse(key string) (path, bool) {
 	}
 	parts := strings.Split(rest, "/")
 	p := path{folder: parts[0], names: parts[1:]}
-	want, ok := map[string]int{inTopology: 2, inLinks: 1, inOrders: 3, inObservations: 3, inAgents: 2}[p.folder]
-	return p, ok && len(p.names) == want
+	return p, len(p.names) == depth(p.folder)
 }
 
-// link is the link that a key of links, orders or observations is about.
+// link is the link that a key of links, orders, observations or denials is about.
 func (p path) link() keychain.LinkID { return keychain.LinkID(p.names[len(p.names)-1]) }
 
 // site and node are those of a key of orders, observations or agents.
 func (p path) site() keychain.SiteID { return keychain.SiteID(p.names[0]) }
 func (p path) node() keychain.NodeID { return keychain.NodeID(p.names[1]) }
+
+// campaign is that of a key of campaigns, denials or waves.
+func (p path) campaign() string { return p.names[0] }
+
+// maxCampaign is the longest name of a campaign, in bytes. It holds that of a
+// schedule or a policy, a time, and what Temporal adds to them.
+const maxCampaign = 200
+
+// validCampaign reports why name cannot name a campaign, or nil: it is made of
+// the same letters as the other names, and longer.
+func validCampaign(name string) error {
+	if len(name) > maxCampaign {
+		return fmt.Errorf("the name of the campaign has %d characters, at most %d fit", len(name), maxCampaign)
+	}
+	plain := func(r rune) bool { return r == '-' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
+	if name == "" || strings.Trim(name, "-") != name || strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
+		return fmt.Errorf("%q does not name a campaign: use lower-case letters, digits and '-', with a letter or digit at both ends", name)
+	}
+	return nil
+}
 
 // validNames gives the first complaint of keychain.ValidName: a name with a '/'
 // in it would be written into somebody else's folder.

@@ -31,6 +31,7 @@ func (s *Store) leased(ctx context.Context) (*lease, error) {
 	defer cancel()
 	asked := time.Now()
 	granted, err := s.client.Grant(call, int64((s.config.LeaseTTL+time.Second-1)/time.Second))
+	s.observe(ctx, OpLease, asked, err)
 	if err != nil {
 		return nil, s.failed(ctx, err, "take a lease in etcd")
 	}

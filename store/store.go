@@ -95,7 +95,7 @@ func (s *Store) answers(ctx context.Context) error {
 	defer cancel()
 	wait := backoff{}
 	for {
-		_, err := s.client.Get(ctx, s.keys.topologyRevision())
+		_, err := s.get(ctx, s.keys.topologyRevision())
 		if err == nil || denied(err) {
 			return nil
 		}
@@ -130,9 +130,7 @@ func (s *Store) list(ctx context.Context, sp span) ([]entry, int64, error) {
 	var rev int64
 	for from := sp.from; ; {
 		opts := []clientv3.OpOption{clientv3.WithRange(sp.to), clientv3.WithLimit(page), clientv3.WithRev(rev)}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		resp, err := s.client.Get(call, from, opts...)
-		cancel()
+		resp, err := s.get(ctx, from, opts...)
 		if err != nil {
 			return nil, 0, s.failed(ctx, err, "read %s from etcd", sp.from)
 		}
@@ -159,9 +157,7 @@ func (s *Store) read(ctx context.Context, keys []string) (map[string]entry, erro
 		for i, k := range keys[:n] {
 			gets[i] = clientv3.OpGet(k)
 		}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		resp, err := s.client.Txn(call).Then(gets...).Commit()
-		cancel()
+		resp, err := s.gets(ctx, gets)
 		if err != nil {
 			return nil, s.failed(ctx, err, "read %d keys from etcd, from %s on", n, keys[0])
 		}
@@ -173,4 +169,30 @@ func (s *Store) read(ctx context.Context, keys []string) (map[string]entry, erro
 		keys = keys[n:]
 	}
 	return found, nil
+}
+
+// get and gets are one exchange each; their errors are etcd's own.
+func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	began := time.Now()
+	resp, err := s.client.Get(call, key, opts...)
+	s.observe(ctx, OpGet, began, err)
+	return resp, err
+}
+
+func (s *Store) gets(ctx context.Context, gets []clientv3.Op) (*clientv3.TxnResponse, error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	began := time.Now()
+	resp, err := s.client.Txn(call).Then(gets...).Commit()
+	s.observe(ctx, OpGet, began, err)
+	return resp, err
+}
+
+// observe tells of one exchange that began then and ended with etcd's err.
+func (s *Store) observe(ctx context.Context, op string, began time.Time, err error) {
+	if s.config.Observe != nil {
+		s.config.Observe(op, time.Since(began), s.failed(ctx, err, "%s in etcd", op))
+	}
 }

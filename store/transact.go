@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -39,9 +40,11 @@ func atomically(ops []clientv3.Op) []clientv3.Op {
 // transact runs one transaction, which does nothing unless all guards hold. It
 // says whether they did, and at which revision.
 func (s *Store) transact(ctx context.Context, guards []clientv3.Cmp, then ...clientv3.Op) (held bool, rev int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	resp, err := s.client.Txn(ctx).If(guards...).Then(atomically(then)...).Commit()
+	began := time.Now()
+	resp, err := s.client.Txn(call).If(guards...).Then(atomically(then)...).Commit()
+	s.observe(ctx, OpTxn, began, err)
 	if err != nil {
 		return false, 0, err
 	}

@@ -10,14 +10,15 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/topology"
 )
 
-// View is everything but the orders, kept current by two watches: what a worker
-// and an operator look at. While etcd is away it shows what was last known. It is
+// View is what a worker and an operator look at, kept current by two watches:
+// everything but the orders, the batches of campaigns and the past of links. While etcd is away it shows what was last known. It is
 // safe for concurrent use, and what it gives out must not be modified.
 type View struct {
 	s    *Store
@@ -26,6 +27,13 @@ type View struct {
 	mu     sync.RWMutex
 	links  map[keychain.LinkID]*linkFacts
 	agents map[keychain.NodeID][]sited
+	// on has the links whose records name a node.
+	on map[keychain.NodeID]map[keychain.LinkID]struct{}
+
+	campaigns map[string]campaign.Record
+	denials   map[string]map[keychain.LinkID]campaign.Denial
+	decided   decided
+
 	// topology is made from declared when it is asked for, until then nil.
 	declared declared
 	topology *topology.Topology
@@ -35,6 +43,8 @@ type View struct {
 	// moved is closed, and replaced, when rev rises.
 	moved chan struct{}
 	subs  map[*Subscription]struct{}
+	// ask has a value while somebody wants to know how far the watches are.
+	ask chan struct{}
 }
 
 // linkFacts is what is known of one link.
@@ -64,18 +74,19 @@ func (s *Store) View(ctx context.Context) (*View, error) {
 	life, end := context.WithCancelCause(ctx)
 	v := &View{
 		s: s, life: life,
-		links:    make(map[keychain.LinkID]*linkFacts),
-		agents:   make(map[keychain.NodeID][]sited),
 		declared: make(declared),
 		broken:   make(map[string]error),
 		moved:    make(chan struct{}),
 		subs:     make(map[*Subscription]struct{}),
+		ask:      make(chan struct{}, 1),
 	}
+	v.forgetFacts()
 	closed := context.AfterFunc(s.life, func() { end(fault.New(fault.Unavailable, "the store was closed")) })
 	context.AfterFunc(life, func() { closed() })
 	// When one of the two gives up, so does the other.
 	go func() { end(s.follow(life, s.keys.facts(), factsFollower{v})) }()
 	go func() { end(s.follow(life, s.keys.topology(), topologyFollower{v})) }()
+	go v.askOnDemand()
 	if err := v.WaitRevision(ctx, 1); err != nil {
 		end(err)
 		return nil, fault.Wrap(fault.Of(err), err, "read everything from etcd")
@@ -97,6 +108,7 @@ const askAgain = 50 * time.Millisecond
 // WaitRevision waits until the view is current up to rev, as Commit gave it. It
 // fails only when ctx ends first, with its error, or the view, with what ended it.
 func (v *View) WaitRevision(ctx context.Context, rev int64) error {
+	var again *time.Ticker
 	for {
 		v.mu.RLock()
 		now, moved := min(v.rev.facts, v.rev.topology), v.moved
@@ -104,21 +116,40 @@ func (v *View) WaitRevision(ctx context.Context, rev int64) error {
 		if now >= rev {
 			return nil
 		}
-		if now > 0 {
-			go v.s.progress(v.life)
+		if again == nil {
+			again = time.NewTicker(askAgain)
+			defer again.Stop()
+			v.askHowFar()
 		}
-		t := time.NewTimer(askAgain)
 		select {
 		case <-moved:
-		case <-t.C:
+		case <-again.C:
+			v.askHowFar()
 		case <-ctx.Done():
-			t.Stop()
 			return ctx.Err()
 		case <-v.life.Done():
-			t.Stop()
 			return context.Cause(v.life)
 		}
-		t.Stop()
+	}
+}
+
+// askHowFar has etcd tell the watches how far they are, once for all who want to
+// know it at a time.
+func (v *View) askHowFar() {
+	select {
+	case v.ask <- struct{}{}:
+	default: // a question that is not on its way yet: its answer will do
+	}
+}
+
+func (v *View) askOnDemand() {
+	for {
+		select {
+		case <-v.ask:
+			v.s.progress(v.life)
+		case <-v.life.Done():
+			return
+		}
 	}
 }
 
@@ -126,7 +157,7 @@ func (v *View) WaitRevision(ctx context.Context, rev int64) error {
 // the topology too: its two watches need not be equally far. Faults: Unavailable,
 // Refused; and ctx's error when it ends first.
 func (v *View) CatchUp(ctx context.Context) error {
-	resp, err := v.s.client.Get(ctx, v.s.keys.topologyRevision(), clientv3.WithCountOnly())
+	resp, err := v.s.get(ctx, v.s.keys.topologyRevision(), clientv3.WithCountOnly())
 	if err != nil {
 		return v.s.failed(ctx, err, "ask etcd how far it is")
 	}
@@ -143,6 +174,11 @@ func (v *View) Topology() topology.Topology {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.declaredTopology()
+}
+
+// declaredTopology is Topology while the view is locked.
+func (v *View) declaredTopology() topology.Topology {
 	if v.topology == nil {
 		made := v.declared.topology()
 		v.topology = &made

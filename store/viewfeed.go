@@ -2,23 +2,32 @@ package store
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // news collects what one batch from etcd changed, for the subscriptions.
 type news struct {
-	links    map[keychain.LinkID]struct{}
-	nodes    map[keychain.NodeID]struct{} // their presence
-	topology bool
+	links     map[keychain.LinkID]struct{}
+	nodes     map[keychain.NodeID]struct{} // their presence
+	campaigns map[string]struct{}          // their records and denials
+	topology  bool                         // or what stands for a time: it concerns all links
 }
 
 func nothing() news {
-	return news{links: make(map[keychain.LinkID]struct{}), nodes: make(map[keychain.NodeID]struct{})}
+	return news{
+		links:     make(map[keychain.LinkID]struct{}),
+		nodes:     make(map[keychain.NodeID]struct{}),
+		campaigns: make(map[string]struct{}),
+	}
 }
 
-// factsFollower keeps a view's records, reports and presence.
+// factsFollower keeps everything of a view but its topology.
 type factsFollower struct{ v *View }
 
 func (f factsFollower) load(entries []entry, rev int64) {
@@ -32,14 +41,30 @@ func (f factsFollower) load(entries []entry, rev int64) {
 	for node := range v.agents {
 		n.nodes[node] = struct{}{}
 	}
-	clear(v.links)
-	clear(v.agents)
+	for name := range v.campaigns {
+		n.campaigns[name] = struct{}{}
+	}
+	for name := range v.denials {
+		n.campaigns[name] = struct{}{}
+	}
+	n.topology = !v.decided.empty()
+	v.forgetFacts()
 	v.mend(func(p path) bool { return p.folder != inTopology })
 	for _, e := range entries {
 		v.put(e, &n)
 	}
 	v.rev.facts = rev
 	v.tell(n)
+}
+
+// forgetFacts makes room for the facts to be read anew.
+func (v *View) forgetFacts() {
+	v.links = make(map[keychain.LinkID]*linkFacts)
+	v.agents = make(map[keychain.NodeID][]sited)
+	v.on = make(map[keychain.NodeID]map[keychain.LinkID]struct{})
+	v.campaigns = make(map[string]campaign.Record)
+	v.denials = make(map[string]map[keychain.LinkID]campaign.Denial)
+	v.decided = decided{maintenance: make(map[string]topology.Maintenance), exclusions: make(map[string]topology.Exclusion)}
 }
 
 func (f factsFollower) apply(changes []change, rev int64) {
@@ -77,6 +102,15 @@ func (v *View) put(e entry, n *news) {
 		err = decode(e, &s.agent) // one that cannot be read is somebody all the same
 		v.agents[p.node()] = append(v.withoutAgent(p), s)
 		n.nodes[p.node()] = struct{}{}
+	case inCampaigns:
+		err = v.putCampaign(p, e)
+		n.campaigns[p.campaign()] = struct{}{}
+	case inDenials:
+		err = v.putDenial(p, e)
+		n.campaigns[p.campaign()] = struct{}{}
+	case inMaintenance, inExclusions:
+		err = v.decided.put(v.s, p, e)
+		n.topology = true
 	}
 	delete(v.broken, e.key)
 	if err != nil {
@@ -87,6 +121,7 @@ func (v *View) put(e entry, n *news) {
 func (v *View) putRecord(p path, e entry) error {
 	d, err := v.s.document(e)
 	f := v.facts(p.link())
+	v.place(p.link(), f.record.State, d.Record.State)
 	f.record = d.Record // zero if broken
 	return err
 }
@@ -121,13 +156,16 @@ func (v *View) remove(key string, n *news) {
 	switch p.folder {
 	case inLinks:
 		f := v.facts(p.link())
-		f.record.Revision = 0
+		v.place(p.link(), f.record.State, link.State{})
+		f.record = link.Record{}
+		v.tidy(p.link(), f)
 		n.links[p.link()] = struct{}{}
 	case inObservations:
 		f := v.facts(p.link())
 		if i, found := f.find(p); found {
 			f.reports = slices.Delete(f.reports, i, i+1)
 		}
+		v.tidy(p.link(), f)
 		n.links[p.link()] = struct{}{}
 	case inAgents:
 		v.agents[p.node()] = v.withoutAgent(p)
@@ -135,10 +173,41 @@ func (v *View) remove(key string, n *news) {
 			delete(v.agents, p.node())
 		}
 		n.nodes[p.node()] = struct{}{}
+	case inCampaigns:
+		delete(v.campaigns, p.campaign())
+		n.campaigns[p.campaign()] = struct{}{}
+	case inDenials:
+		v.removeDenial(p)
+		n.campaigns[p.campaign()] = struct{}{}
+	case inMaintenance, inExclusions:
+		v.decided.remove(key)
+		n.topology = true
+	}
+}
+
+// tidy forgets a link of which nothing is known any more.
+func (v *View) tidy(id keychain.LinkID, f *linkFacts) {
+	if f.record.Revision == 0 && len(f.reports) == 0 {
+		delete(v.links, id)
+	}
+}
+
+// place notes that a link is on other nodes than before.
+func (v *View) place(id keychain.LinkID, before, now link.State) {
+	if slices.Equal(before.Upstream, now.Upstream) && slices.Equal(before.Downstream, now.Downstream) {
 		return
 	}
-	if f := v.links[p.link()]; f != nil && f.record.Revision == 0 && len(f.reports) == 0 {
-		delete(v.links, p.link())
+	for _, node := range before.Nodes() {
+		delete(v.on[node], id)
+		if len(v.on[node]) == 0 {
+			delete(v.on, node)
+		}
+	}
+	for _, node := range now.Nodes() {
+		if v.on[node] == nil {
+			v.on[node] = make(map[keychain.LinkID]struct{})
+		}
+		v.on[node][id] = struct{}{}
 	}
 }
 
@@ -225,16 +294,8 @@ func (v *View) tell(n news) {
 	if len(v.subs) == 0 {
 		return
 	}
-	if len(n.nodes) > 0 {
-		// Presence changes seldom: looking through all links beats an index.
-		for id, f := range v.links {
-			for node := range n.nodes {
-				if f.has(node) {
-					n.links[id] = struct{}{}
-					break
-				}
-			}
-		}
+	for node := range n.nodes {
+		maps.Copy(n.links, v.on[node])
 	}
 	for s := range v.subs {
 		s.mark(n)
@@ -245,11 +306,4 @@ func (v *View) tell(n news) {
 func (v *View) advance() {
 	close(v.moved)
 	v.moved = make(chan struct{})
-}
-
-// has reports whether node stands on the link.
-func (f *linkFacts) has(node keychain.NodeID) bool {
-	_, up := slices.BinarySearch(f.record.State.Upstream, node)
-	_, down := slices.BinarySearch(f.record.State.Downstream, node)
-	return up || down
 }

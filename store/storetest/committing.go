@@ -67,13 +67,14 @@ func testGuardTeeth(t *testing.T, e *env) {
 	}
 }
 
-// torn looks for a revision at which a record enters a Turn and its orders do
-// not, in the history of a prefix from revision from to revision to.
+// torn looks for a revision at which a record enters a Turn and its orders or its
+// history do not, in what etcd remembers of a prefix from revision from to
+// revision to.
 func (e *env) torn(from, to int64) string {
 	e.t.Helper()
 	type seen struct {
-		record keychain.Turn
-		orders map[string]keychain.Turn
+		record, past keychain.Turn
+		orders       map[string]keychain.Turn
 	}
 	at := make(map[int64]*seen)
 	turn := keychain.Turn(0)
@@ -84,18 +85,24 @@ func (e *env) torn(from, to int64) string {
 			if at[rev] == nil {
 				at[rev] = &seen{orders: make(map[string]keychain.Turn)}
 			}
+			if rev == to {
+				to = 0
+			}
+			if ev.Type == clientv3.EventTypeDelete {
+				continue
+			}
 			var doc struct {
 				Record link.Record
 				Turn   keychain.Turn
 			}
 			must(e.t, json.Unmarshal(ev.Kv.Value, &doc))
-			if strings.HasPrefix(string(ev.Kv.Key), e.config.Prefix+"/links/") {
+			switch folder, _, _ := strings.Cut(strings.TrimPrefix(string(ev.Kv.Key), e.config.Prefix+"/"), "/"); folder {
+			case "links":
 				at[rev].record = doc.Record.State.Turn
-			} else {
+			case "orders":
 				at[rev].orders[string(ev.Kv.Key)] = doc.Turn
-			}
-			if rev == to {
-				to = 0
+			case "past":
+				at[rev].past = doc.Turn
 			}
 		}
 		if to == 0 {
@@ -110,6 +117,9 @@ func (e *env) torn(from, to int64) string {
 		turn = s.record
 		if len(s.orders) == 0 {
 			return fmt.Sprintf("turn %d was written without orders", turn)
+		}
+		if s.past != turn {
+			return fmt.Sprintf("turn %d was written with turn %d in the history", turn, s.past)
 		}
 		for k, o := range s.orders {
 			if o != turn {
@@ -131,10 +141,18 @@ func testOneTransaction(t *testing.T, e *env) {
 }
 
 func testOneTransactionTeeth(t *testing.T, e *env) {
-	from := e.put("/links/ab", `{"record":{"link":"ab","state":{"phase":"Steady","turn":1}}}`)
+	const record = `{"record":{"link":"ab","state":{"phase":"Steady","turn":1}}}`
+	from := e.put("/links/ab", record)
 	to := e.put("/orders/s/a/ab", `{"turn":1}`)
-	if e.torn(from, to) == "" {
-		t.Fatal("a record written before its orders was not noticed: the check proves nothing")
+	if msg := e.torn(from, to); !strings.Contains(msg, "without orders") {
+		t.Fatalf("a record written before its orders gives %q: the check proves nothing", msg)
+	}
+	put := func(key, value string) clientv3.Op { return clientv3.OpPut(e.config.Prefix+key, value) }
+	resp, err := e.raw.Txn(e.ctx).Then(put("/links/ab", record), put("/orders/s/a/ab", `{"turn":1}`)).Commit()
+	must(t, err)
+	to = e.put("/past/ab/00000000000000000001", `{"turn":1}`)
+	if msg := e.torn(resp.Header.GetRevision(), to); !strings.Contains(msg, "in the history") {
+		t.Fatalf("a record written before its history gives %q: the check proves nothing", msg)
 	}
 }
 

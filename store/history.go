@@ -1,0 +1,55 @@
+package store
+
+import (
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+)
+
+// HistoryKept is of how many Turns, from the present one back, a link's history
+// is kept.
+const HistoryKept = 64
+
+// History is what is kept of a link's past, oldest first: an entry for each
+// Commit that entered a new Turn, written in the same transaction. It is empty
+// for a link without a past. A broken document is left out and named by a
+// Mismatch error, which comes with the rest. Faults: Invalid for a name that
+// cannot be.
+func (s *Store) History(ctx context.Context, id keychain.LinkID) ([]link.Entry, error) {
+	if err := validNames(id); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "read the history of %q", id)
+	}
+	return readAll(ctx, s, s.keys.past(id), func(e entry) (link.Entry, error) {
+		var past link.Entry
+		if err := decode(e, &past); err != nil {
+			return link.Entry{}, err
+		}
+		if s.keys.entry(past.Link, past.Turn) != e.key {
+			return link.Entry{}, broken(e.key)
+		}
+		return past, nil
+	})
+}
+
+// addPast puts an entry into the link's history when the change enters a new Turn,
+// and deletes what has become too old.
+func (s *Store) addPast(u *unit, c Change, old document) error {
+	past, ok := link.Enter(c.Record, old.Record.State)
+	if !ok {
+		return nil
+	}
+	past.Confirmed = c.Confirmed
+	if err := u.put(s.keys.entry(past.Link, past.Turn), past); err != nil {
+		return err
+	}
+	// Turns may be passed over between two commits: whatever is older goes.
+	if past.Turn > HistoryKept {
+		u.ops = append(u.ops, clientv3.OpDelete(s.keys.past(past.Link).from,
+			clientv3.WithRange(s.keys.entry(past.Link, past.Turn-HistoryKept+1))))
+	}
+	return nil
+}
