@@ -20,6 +20,38 @@ type Snapshot struct {
 	// Drain is the least time between the last upstream confirmation and the
 	// moment when the old key is forgotten.
 	Drain time.Duration
+	// Quiet is how long the packet counters of the old key must have stood still as
+	// well, on every downstream device that counts; zero asks for no counters. A
+	// device is read from time to time only, so a Quiet shorter than that says
+	// little.
+	Quiet time.Duration
+	// Quieted is since when those counters have stood still, as whoever made the
+	// snapshot has seen it with its own eyes.
+	Quieted []Quieted
+	// Closed is why the link may not be rotated now, and ClosedUntil when it may
+	// again (zero: nobody knows). Empty: the window is open, or the rotation is too
+	// urgent to ask.
+	Closed      string
+	ClosedUntil time.Time
+	// KeySince is when the key in use was made, WarnAge and MaxAge are how old it
+	// may become before Explain warns and before it complains; zero asks for
+	// neither.
+	KeySince        time.Time
+	WarnAge, MaxAge time.Duration
+	// Quarantined are the nodes that the link was rotated without (see Quorum), and
+	// Maintained says in which maintenance it is, one text each, as in "site dc2
+	// until 04:00: fibre work". Both are for Explain alone.
+	Quarantined []Quarantine
+	Maintained  []string
+}
+
+// Quieted is since when the counter of a key has stood still on one downstream
+// node.
+type Quieted struct {
+	Node    keychain.NodeID `json:"node"`
+	Epoch   keychain.Epoch  `json:"epoch"`
+	Packets uint64          `json:"packets"`
+	Since   time.Time       `json:"since"`
 }
 
 // Report is the latest report of n; false when it never reported.
@@ -48,9 +80,10 @@ func (r Refusal) OK() bool { return r.Gate == "" }
 type Gate func(Snapshot) Refusal
 
 // switchGates stand between Staging and Switching, drainGates between Draining
-// and Retiring. The first refusal wins.
-func switchGates() []Gate { return []Gate{agentsPresent, downstreamReadBack} }
-func drainGates() []Gate  { return []Gate{drainTime, upstreamReadBack} }
+// and Retiring. The first refusal wins: what somebody must see to comes before
+// what only takes time.
+func switchGates() []Gate { return []Gate{agentsPresent, downstreamReadBack, insideWindow} }
+func drainGates() []Gate  { return []Gate{drainTime, upstreamReadBack, drainQuiet} }
 
 // Check runs the gates before the next step of s, if it stands before one: when
 // all nodes have confirmed in Staging, and in Draining. It gives the event that
@@ -104,6 +137,20 @@ func downstreamReadBack(s Snapshot) Refusal {
 	return Refusal{}
 }
 
+// insideWindow keeps upstream on the old key until the link may be rotated. It
+// holds nothing else: what has begun to switch ends, what goes back goes back at
+// once, and staging the key in use again changes no sender.
+func insideWindow(s Snapshot) Refusal {
+	if !s.closed() {
+		return Refusal{}
+	}
+	return Refusal{Gate: "inside-window", Reason: s.Closed, Until: s.ClosedUntil}
+}
+
+func (s Snapshot) closed() bool {
+	return s.Closed != "" && s.State.Phase == Staging && !s.State.Reverting && !s.State.Restaging()
+}
+
 // drainTime waits for the policy's drain time.
 func drainTime(s Snapshot) Refusal {
 	until := s.State.Since.Add(s.Drain)
@@ -124,6 +171,60 @@ func upstreamReadBack(s Snapshot) Refusal {
 			return Refusal{Gate: "upstream-reads-back", Node: n, Reason: strings.TrimSpace(fmt.Sprintf(
 				"%s sends with epoch %v, not with %v", n, r.Sends, s.State.To.Ref))}
 		}
+	}
+	return Refusal{}
+}
+
+// drainQuiet wants the counter of the old key to have stood still for Quiet on
+// every downstream node that counts. Of those that do not it asks nothing.
+func drainQuiet(s Snapshot) Refusal {
+	if s.Quiet <= 0 {
+		return Refusal{}
+	}
+	var last Refusal
+	for _, n := range s.State.Downstream {
+		r := s.quiet(n)
+		switch {
+		case r.OK():
+		case r.Until.IsZero():
+			return r
+		case last.OK() || r.Until.After(last.Until):
+			last = r
+		}
+	}
+	return last
+}
+
+// quiet is what node n has against forgetting the old key. A counter that nobody
+// reads stands still as well, so it proves nothing without an agent that reads
+// it, and did so in this Turn.
+func (s Snapshot) quiet(n keychain.NodeID) Refusal {
+	from := s.State.From.Epoch
+	r, _ := s.Report(n)
+	counter := slices.IndexFunc(r.Counters, func(c keychain.Counter) bool { return c.Epoch == from })
+	watched := slices.IndexFunc(s.Quieted, func(q Quieted) bool { return q.Node == n && q.Epoch == from })
+	refuse := func(until time.Time, format string, a ...any) Refusal {
+		return Refusal{Gate: "drain-quiet", Node: n, Until: until, Reason: fmt.Sprintf(format, a...)}
+	}
+	switch {
+	case counter < 0 && watched < 0:
+		return Refusal{}
+	case !slices.Contains(s.Present, n):
+		return refuse(time.Time{}, "no agent reads the packet counters of %s", n)
+	case r.Fault != "" && r.Message != "":
+		return refuse(time.Time{}, "%s may not have read its packet counters: %s", n, r.Message)
+	case r.Fault != "" || r.Turn != s.State.Turn:
+		return refuse(time.Time{}, "%s has not read its packet counters since upstream switched", n)
+	case watched < 0:
+		return refuse(s.Now.Add(s.Quiet), "packets under epoch %d that %s counts have not been watched for %v yet", from, n, s.Quiet)
+	}
+	since := s.Quieted[watched].Since
+	if counter >= 0 && r.Counters[counter].Packets != s.Quieted[watched].Packets {
+		since = s.Now // it has moved since
+	}
+	if until := since.Add(s.Quiet); s.Now.Before(until) {
+		ago := max(0, s.Now.Sub(since)).Round(time.Second)
+		return refuse(until, "packets under epoch %d still arrive at %s (the last %v ago)", from, n, ago)
 	}
 	return Refusal{}
 }

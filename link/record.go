@@ -16,8 +16,8 @@ type Record struct {
 	Owner string `json:"owner,omitempty"`
 	// Last is how the last rotation stands or ended; zero before the first.
 	Last Attempt `json:"last,omitzero"`
-	// Completed is the last rotation that ended with a new key in use. It began
-	// when that key was made, which is what the age of a key is counted from.
+	// Completed is the last rotation that ended with a new key in use: its Minted
+	// is what the age of the key is counted from.
 	Completed Attempt `json:"completed,omitzero"`
 	// Quarantined are downstream nodes that a rotation went on without. They are no
 	// part of State until the key has been staged for them again.
@@ -35,6 +35,9 @@ type Attempt struct {
 	Reason   string         `json:"reason,omitempty"`
 	Begun    time.Time      `json:"begun"`
 	Ended    time.Time      `json:"ended,omitzero"`
+	// Minted is when the key that it leads to was made: before Begun, when it went
+	// on with a rotation that somebody else had left.
+	Minted time.Time `json:"minted,omitzero"`
 	// Urgent says that windows and freezes do not count for it.
 	Urgent bool `json:"urgent,omitempty"`
 }
