@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // Kind is what a campaign is for.
@@ -21,6 +22,24 @@ const (
 
 // Urgent reports whether windows, freezes and maintenance do not count.
 func (k Kind) Urgent() bool { return k == Emergency }
+
+// UrgentWait is the longest Wait of an urgent campaign.
+const UrgentWait = time.Minute
+
+// Policy is p as a campaign of this kind follows it: an urgent one has all links
+// in one wave, never stops for its budget, waits no longer than UrgentWait, and
+// has no windows or freezes.
+func (k Kind) Policy(p topology.Policy) topology.Policy {
+	if !k.Urgent() {
+		return p
+	}
+	all := topology.Amount{Percent: 100}
+	p.Waves = []topology.Wave{{Name: "all", Size: all}}
+	p.Budget = topology.Budget{Campaign: all, Wave: all, OnSpent: topology.PauseWhenSpent}
+	p.Wait = min(p.Wait, UrgentWait)
+	p.Windows, p.Freezes = nil, nil
+	return p
+}
 
 // State is where a campaign stands.
 type State string
@@ -45,6 +64,19 @@ type Record struct {
 	State State  `json:"state"`
 	// Reason is why it is in that state: every stop has one.
 	Reason string `json:"reason,omitempty"`
+	// Since is when it came into that state.
+	Since time.Time `json:"since,omitzero"`
+	// Aborted says that it is Aborting, or was when it ended.
+	Aborted bool `json:"aborted,omitempty"`
+	// Budget and Wait are those of the policy when the campaign began.
+	Budget topology.Budget `json:"budget,omitzero"`
+	Wait   time.Duration   `json:"wait,omitempty"`
+	// SideBySide bounds how much is under way at once: as many links as that many
+	// batches of the wave have. Less than one is one.
+	SideBySide int `json:"sideBySide,omitempty"`
+	// Forgiven is how many failures an operator has seen and resumed after. They
+	// do not spend the budget again.
+	Forgiven int `json:"forgiven,omitempty"`
 	// Wave is the index of the wave that runs, or ran last.
 	Wave  int          `json:"wave"`
 	Waves []WaveStatus `json:"waves,omitempty"`
@@ -69,6 +101,14 @@ type WaveStatus struct {
 	Tally Tally         `json:"tally"`
 	Begun time.Time     `json:"begun,omitzero"`
 	Ended time.Time     `json:"ended,omitzero"`
+	// Launched is how many of its batches have begun, the last one at LaunchedAt,
+	// from which the campaign's Wait counts.
+	Launched   int       `json:"launched,omitempty"`
+	LaunchedAt time.Time `json:"launchedAt,omitzero"`
+	// Promoted says that an operator cut its Wait and its Soak short.
+	Promoted bool `json:"promoted,omitempty"`
+	// Forgiven is as in Record, for the failures of this wave.
+	Forgiven int `json:"forgiven,omitempty"`
 }
 
 // Tally counts links by how they stand in a campaign. Every link is counted once
@@ -85,7 +125,12 @@ type Tally struct {
 }
 
 // Done is how many links of t are settled for the campaign.
-func (t Tally) Done() int { return t.Rotated + t.Held + t.Aborted + t.Refused + t.Skipped + t.Superseded }
+func (t Tally) Done() int {
+	return t.Rotated + t.Held + t.Aborted + t.Refused + t.Skipped + t.Superseded
+}
+
+// NotBegun is how many wait for their turn.
+func (t Tally) NotBegun() int { return t.Links - t.Done() - t.InFlight }
 
 // Failed is how many count against the budget.
 func (t Tally) Failed() int { return t.Held + t.Aborted + t.Refused }
@@ -116,10 +161,18 @@ type Denial struct {
 	Site keychain.SiteID `json:"site,omitempty"`
 }
 
+// What a Standing's Outcome may be beside the outcomes of package link.
+const (
+	InFlight   = "in flight"
+	NotBegun   = "not begun"
+	Skipped    = "skipped"
+	Superseded = "superseded"
+)
+
 // Standing is where one link of a campaign stands, for people and programs.
 type Standing struct {
 	Link    keychain.LinkID `json:"link"`
-	Outcome string          `json:"outcome"` // a link.Outcome, or "in flight", "not begun", "skipped", "superseded"
+	Outcome string          `json:"outcome"` // a link.Outcome, or InFlight, NotBegun, Skipped, Superseded
 	Phase   link.Phase      `json:"phase"`
 	Epoch   keychain.Epoch  `json:"epoch"`
 	Reason  string          `json:"reason,omitempty"`
