@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,10 +43,12 @@ func Explain(id keychain.LinkID, s Snapshot) Explanation {
 	if worst.Node == "" && gate.OK() {
 		worst = s.aside()
 	}
-	x.Reason = s.reason(worst, gate)
-	x.Next = s.next(ready)
-	x.Command = s.command(id, worst, gate)
-	x.Summary = s.summary(id, x.Reason)
+	x.Reason, x.Next, x.Command = s.reason(worst, gate), s.next(ready, gate), s.command(id, worst, gate)
+	if st.Phase == Steady && (worst.Node == "" || st.NeedsEpoch()) {
+		rest := s.atRest(id)
+		x.Reason, x.Next, x.Command = cmp.Or(x.Reason, rest.reason), cmp.Or(rest.next, x.Next), rest.command
+	}
+	x.Summary = s.summary(id, x.Reason) + s.asides(x.Reason)
 	return x
 }
 
@@ -74,10 +77,8 @@ func (s Snapshot) reason(worst Wait, gate Refusal) string {
 		return gate.Reason
 	case s.overdue():
 		return "every node has confirmed, and the next step is due: is a worker running?"
-	case st.NeedsEpoch():
+	case st.Phase != Steady && st.NeedsEpoch():
 		return fmt.Sprintf("%s lost the counter of epoch %d and sends nothing", st.losers(st.To), st.To.Epoch)
-	case st.Phase == Steady && st.To.IsZero():
-		return "no key yet"
 	}
 	return ""
 }
@@ -97,6 +98,11 @@ func (s Snapshot) overdue() bool {
 			due = r.At
 		}
 	}
+	for _, q := range s.Quieted {
+		if until := q.Since.Add(s.Quiet); s.State.Phase == Draining && until.After(due) {
+			due = until
+		}
+	}
 	return s.State.Phase != Steady && len(s.State.Awaiting) == 0 && s.Now.After(due.Add(dueAfter))
 }
 
@@ -112,7 +118,7 @@ func (s State) losers(k Key) string {
 }
 
 // next is what comes by itself, once what is awaited is there.
-func (s Snapshot) next(ready Event) string {
+func (s Snapshot) next(ready Event, gate Refusal) string {
 	st := s.State
 	when := "when every awaited node has confirmed"
 	if ready != nil {
@@ -120,19 +126,32 @@ func (s Snapshot) next(ready Event) string {
 	}
 	switch st.Phase {
 	case Staging:
-		if len(st.Awaiting) == 0 && ready == nil {
+		switch {
+		case gate.Gate == "inside-window":
+			when = "when the window opens" + s.opening()
+		case len(st.Awaiting) == 0 && ready == nil:
 			when = "when the gate opens"
+		case s.closed():
+			when += " and the window is open" + s.opening()
 		}
 		return fmt.Sprintf("upstream sends with epoch %d %s", st.To.Epoch, when)
 	case Switching:
-		if st.From.IsZero() || st.Restaging() {
+		switch {
+		case st.From.IsZero() || st.Restaging():
 			return fmt.Sprintf("the link is Steady on epoch %d %s", st.To.Epoch, when)
+		case s.Quiet > 0:
+			return fmt.Sprintf("epoch %d is drained for %v, and until no packet under it has come for %v, %s", st.From.Epoch, s.Drain, s.Quiet, when)
 		}
 		return fmt.Sprintf("epoch %d is drained for %v, %s", st.From.Epoch, s.Drain, when)
 	case Draining:
 		switch until := st.Since.Add(s.Drain); {
 		case s.Now.Before(until):
 			when = "at " + until.Format(time.RFC3339)
+			if s.Quiet > 0 {
+				when += " if no packet under it has come for " + s.Quiet.String()
+			}
+		case gate.Gate == "drain-quiet" && !gate.Until.IsZero():
+			when = "when no packet under it has come for " + s.Quiet.String() + ", at " + gate.Until.Format(time.RFC3339) + " at the earliest"
 		case ready == nil:
 			when = "when the gate opens"
 		}
@@ -141,10 +160,18 @@ func (s Snapshot) next(ready Event) string {
 		return fmt.Sprintf("the link is Steady on epoch %d %s", st.To.Epoch, when)
 	case Steady:
 	}
-	if st.NeedsEpoch() {
-		return "the link gets a new epoch at once"
+	if len(s.Maintained) > 0 {
+		return "nothing begins before the maintenance is over: " + strings.Join(s.Maintained, "; ")
 	}
 	return ""
+}
+
+// opening is when the window opens, as far as that is known.
+func (s Snapshot) opening() string {
+	if s.ClosedUntil.IsZero() {
+		return ""
+	}
+	return " at " + s.ClosedUntil.Format(time.RFC3339)
 }
 
 // command is what an operator can do about the gravest trouble.
@@ -154,14 +181,17 @@ func (s Snapshot) command(id keychain.LinkID, worst Wait, gate Refusal) string {
 	switch {
 	case worst.rank == lostKey:
 		return fmt.Sprintf("restart the device of %s: it is silent then, and the link goes on and gets a new epoch", worst.Node)
-	case st.Phase == Steady && (st.NeedsEpoch() || st.To.IsZero()):
-		return fmt.Sprintf("keyorch rotate %s", id)
 	case worst.Node != "" && !worst.Present:
 		help = fmt.Sprintf("start the agent of node %s", worst.Node)
 	case worst.rank >= failing && worst.rank != another:
 		help = fmt.Sprintf("look at node %s and what it says", worst.Node)
 	case worst.rank == another:
 		help = fmt.Sprintf("find out which key %s unwrapped", worst.Node)
+	case gate.Gate == "drain-quiet" && !gate.Until.IsZero():
+		if s.Now.Before(st.Since.Add(s.Drain + s.Quiet)) {
+			return "" // nothing stands in the way but time
+		}
+		help = fmt.Sprintf("find out who still sends to %s with epoch %d", gate.Node, st.From.Epoch)
 	case gate.Node != "" && !slices.Contains(s.Present, gate.Node):
 		help = fmt.Sprintf("start the agent of node %s", gate.Node)
 	case gate.Node != "":
