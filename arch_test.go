@@ -45,6 +45,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"devices":    {house: []string{"upstream", "downstream", "keychain", "secret", "fault"}},
 	"agents": {house: []string{"store", "custody", "upstream", "downstream", "keychain", "secret", "fault"},
 		outside: []string{"go.etcd.io/bbolt", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
+	"metrics": {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/prometheus/client_golang", "go.temporal.io/sdk/client"}},
 	"workflows": {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
 }
 
