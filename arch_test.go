@@ -31,13 +31,13 @@ const module = "github.com/keyorch/keyorch"
 // its packages may import, and the outside modules that it is the home of. A
 // folder that is not listed may import everything of the house.
 var allowed = map[string]struct{ house, outside []string }{
-	"keychain":   {},
-	"secret":     {},
-	"fault":      {},
-	"link":       {house: []string{"keychain"}},
+	"keychain": {},
+	"secret":   {},
+	"fault":    {},
+	"link":     {house: []string{"keychain"}},
 	"topology": {house: []string{"keychain", "fault"}, outside: []string{"go.yaml.in/yaml/v3", "github.com/santhosh-tekuri/jsonschema/v6",
 		"k8s.io/apimachinery/pkg/labels", "github.com/robfig/cron/v3"}},
-	"campaign": {house: []string{"link", "keychain", "fault", "topology"}},
+	"campaign":   {house: []string{"link", "keychain", "fault", "topology"}},
 	"custody":    {house: []string{"keychain", "secret", "fault"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},
 	"store":      {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
 	"upstream":   {house: []string{"keychain", "secret", "fault"}},
@@ -45,7 +45,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"devices":    {house: []string{"upstream", "downstream", "keychain", "secret", "fault"}},
 	"agents": {house: []string{"store", "custody", "upstream", "downstream", "keychain", "secret", "fault"},
 		outside: []string{"go.etcd.io/bbolt", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
-	"metrics": {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/prometheus/client_golang", "go.temporal.io/sdk/client"}},
+	"metrics":   {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/prometheus/client_golang", "go.temporal.io/sdk/client"}},
 	"workflows": {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
 }
 

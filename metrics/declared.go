@@ -130,6 +130,8 @@ func fleetDeclarations() []Declaration {
 			Help:   "Campaigns on record, by state."},
 		{Name: nameNodes, Type: Gauge, Labels: []Label{{"present", []string{"true", "false"}}},
 			Help: "Declared nodes, by whether an agent serves them now."},
+		{Name: nameDrift, Type: Gauge, Labels: []Label{{"kind", words(link.DriftKinds()...)}},
+			Help: "Differences between what nodes last reported and what their links ask of them, now."},
 	}
 }
 

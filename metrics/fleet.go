@@ -34,6 +34,7 @@ type fact struct {
 	// patience is how long it may stand in its phase before it counts as held.
 	patience time.Duration
 	age      topology.KeyAge
+	drift    map[link.DriftKind]int // nil: nothing is wrong
 }
 
 // newFleet reads everything once. The subscription must be older than the call,
@@ -42,11 +43,11 @@ func newFleet(view View, sub Subscription, ended func(link.Attempt), now func() 
 	f := &fleet{view: view, sub: sub, ended: ended, now: now, since: now(), links: make(map[keychain.LinkID]fact)}
 	t := view.Topology()
 	for _, r := range view.Records() {
-		f.links[r.Link] = factOf(t, r.Link, r, true)
+		f.links[r.Link], _ = f.look(t, r.Link)
 	}
 	for _, l := range t.Links {
 		if _, ok := f.links[l.Name]; !ok {
-			f.links[l.Name] = factOf(t, l.Name, link.Record{}, false)
+			f.links[l.Name], _ = f.look(t, l.Name)
 		}
 	}
 	return f
@@ -62,10 +63,9 @@ func (f *fleet) refresh() {
 func (f *fleet) update() {
 	t := f.view.Topology()
 	for _, id := range f.sub.Take() {
-		r, ok := f.view.Record(id)
 		before := f.links[id]
-		next := factOf(t, id, r, ok)
-		if !ok && !next.declared {
+		next, r := f.look(t, id)
+		if !next.recorded && !next.declared {
 			delete(f.links, id)
 			continue
 		}
@@ -86,7 +86,22 @@ func (f *fleet) update() {
 	}
 }
 
-// factOf is what is known of a link, recorded or not.
+// look is what is known of a link now. The reports are read before the record: a
+// report that is newer than the record would look like drift.
+func (f *fleet) look(t topology.Topology, id keychain.LinkID) (fact, link.Record) {
+	reports := f.view.Reports(id)
+	r, recorded := f.view.Record(id)
+	next := factOf(t, id, r, recorded)
+	for _, d := range link.Drift(r.State, reports) {
+		if next.drift == nil {
+			next.drift = make(map[link.DriftKind]int)
+		}
+		next.drift[d.Kind]++
+	}
+	return next, r
+}
+
+// factOf is what a link's record and its policy say.
 func factOf(t topology.Topology, id keychain.LinkID, r link.Record, recorded bool) fact {
 	l, declared := t.Link(id)
 	policy := t.PolicyOf(l)
@@ -96,7 +111,7 @@ func factOf(t topology.Topology, id keychain.LinkID, r link.Record, recorded boo
 		patience: policy.Wait, age: policy.KeyAge,
 	}
 	if r.State.Phase == link.Draining {
-		next.patience += policy.Drain
+		next.patience += policy.Drain + policy.Quiet
 	}
 	if next.keyed {
 		next.made = made(r)

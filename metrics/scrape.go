@@ -24,6 +24,7 @@ type figures struct {
 	quarantined, overWarn, overMax int
 	held, ages                     spread
 	campaigns                      map[string]int
+	drift                          map[link.DriftKind]int
 	nodes                          int
 	present                        int
 }
@@ -37,7 +38,7 @@ func (f *fleet) figures() figures {
 		return *f.shown
 	}
 	f.update()
-	g := figures{at: now, phases: make([]int, len(link.Phases())), campaigns: make(map[string]int)}
+	g := figures{at: now, phases: make([]int, len(link.Phases())), campaigns: make(map[string]int), drift: make(map[link.DriftKind]int)}
 	for _, l := range f.links {
 		g.add(l, now)
 	}
@@ -72,6 +73,9 @@ func (g *figures) add(l fact, now time.Time) {
 	}
 	if l.quarantined {
 		g.quarantined++
+	}
+	for k, n := range l.drift {
+		g.drift[k] += n
 	}
 	if d, held := l.heldFor(now); held {
 		g.held = append(g.held, d)
@@ -145,6 +149,9 @@ func (c scrape) Collect(to chan<- prometheus.Metric) {
 	give(nameOverdue, float64(g.overMax), levelMax)
 	for _, s := range campaignStates() {
 		give(nameCampaigns, float64(g.campaigns[s]), s)
+	}
+	for _, k := range link.DriftKinds() {
+		give(nameDrift, float64(g.drift[k]), string(k))
 	}
 	give(nameNodes, float64(g.present), strconv.FormatBool(true))
 	give(nameNodes, float64(g.nodes-g.present), strconv.FormatBool(false))

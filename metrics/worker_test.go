@@ -96,6 +96,69 @@ func TestAScrapeSeesWhatHasJustChangedButComputesOnceASecond(t *testing.T) {
 	})
 }
 
+func TestDriftIsThereForAsLongAsItLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newWorld()
+		v.change("a", steady(2, time.Now(), time.Now()))
+		v.change("a", func(r *link.Record) {
+			r.State.Upstream, r.State.Downstream = []keychain.NodeID{"u"}, []keychain.NodeID{"d"}
+		})
+		v.report("a", keychain.Report{Node: "u", Sends: keychain.Ref{Epoch: 1}}, keychain.Report{Node: "d"})
+		w := watching(t, v)
+		h := w.Handler(complaining(t))
+		want(t, scraped(t, h), map[string]float64{
+			`keyorch_drift_findings{kind="old-epoch"}`: 1, `keyorch_drift_findings{kind="missing-key"}`: 1,
+			`keyorch_drift_findings{kind="wrong-kcv"}`: 0,
+		})
+		v.report("a", keychain.Report{Node: "u", Sends: keychain.Ref{Epoch: 2}}, keychain.Report{Node: "d"})
+		time.Sleep(freshFor)
+		want(t, scraped(t, h), map[string]float64{
+			`keyorch_drift_findings{kind="old-epoch"}`: 0, `keyorch_drift_findings{kind="missing-key"}`: 1,
+		})
+	})
+}
+
+// TestAReportIsNeverNewerThanItsRecord has a node confirm the next phase between
+// the two looks at the view.
+func TestAReportIsNeverNewerThanItsRecord(t *testing.T) {
+	v := newWorld()
+	v.change("a", steady(1, time.Now(), time.Now()))
+	v.change("a", func(r *link.Record) {
+		r.State.Turn, r.State.Upstream, r.State.Downstream = 4, []keychain.NodeID{"u"}, []keychain.NodeID{"d"}
+	})
+	racing := &racingWorld{world: v}
+	f := newFleet(racing, v, func(link.Attempt) {}, time.Now)
+	if n := f.figures().drift[link.TurnWentBack]; n != 0 {
+		t.Errorf("%d nodes seem to be ahead of their links", n)
+	}
+	if racing.looks == 0 {
+		t.Error("nothing happened between the looks")
+	}
+}
+
+// racingWorld moves link a on, record and report, after each look at either.
+type racingWorld struct {
+	*world
+	looks int
+}
+
+func (w *racingWorld) Record(id keychain.LinkID) (link.Record, bool) {
+	defer w.move()
+	return w.world.Record(id)
+}
+
+func (w *racingWorld) Reports(id keychain.LinkID) []keychain.Report {
+	defer w.move()
+	return w.world.Reports(id)
+}
+
+func (w *racingWorld) move() {
+	w.looks++
+	w.change("a", func(r *link.Record) { r.State.Turn++ })
+	r, _ := w.world.Record("a")
+	w.report("a", keychain.Report{Node: "d", Turn: r.State.Turn, Accepts: []keychain.Ref{{Epoch: 1}}})
+}
+
 func TestRotationsThatEndAreCountedOnce(t *testing.T) {
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble's first moment
 	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
