@@ -132,7 +132,7 @@ func (s Snapshot) next(ready Event, gate Refusal) string {
 		case len(st.Awaiting) == 0 && ready == nil:
 			when = "when the gate opens"
 		case s.closed():
-			when += " and the window is open" + s.opening()
+			when += ", and the window opens" + s.opening()
 		}
 		return fmt.Sprintf("upstream sends with epoch %d %s", st.To.Epoch, when)
 	case Switching:
@@ -188,7 +188,8 @@ func (s Snapshot) command(id keychain.LinkID, worst Wait, gate Refusal) string {
 	case worst.rank == another:
 		help = fmt.Sprintf("find out which key %s unwrapped", worst.Node)
 	case gate.Gate == "drain-quiet" && !gate.Until.IsZero():
-		if s.Now.Before(st.Since.Add(s.Drain + s.Quiet)) {
+		watched := slices.ContainsFunc(s.Quieted, func(q Quieted) bool { return q.Node == gate.Node && q.Epoch == st.From.Epoch })
+		if !watched || s.Now.Before(st.Since.Add(s.Drain+s.Quiet)) {
 			return "" // nothing stands in the way but time
 		}
 		help = fmt.Sprintf("find out who still sends to %s with epoch %d", gate.Node, st.From.Epoch)

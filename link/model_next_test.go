@@ -106,14 +106,16 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 		case a.asked.accept != w.issued[w.turn].accept || a.asked.send != w.issued[w.turn].send:
 			c.t.Fatalf("%v in %+v: the orders changed, the Turn did not", h, w)
 		}
-		if h.kind == leave || h.kind == join {
+		if h.kind == leave || h.kind == join || h.kind == leftOut {
 			next.moves++
 		}
-		if n := &next.n[h.slot]; h.kind == join {
+		// Who joins takes part when it has obeyed the order that stages the key for
+		// it. A machine that begins no Turn for that counts on it from now on.
+		if n := &next.n[h.slot]; h.kind == join && a.turned {
 			n.dark, n.needs = true, next.turn
 		}
 		by := itself
-		if h.kind == rotate || h.kind == abort || h.kind == leave || h.kind == join {
+		if h.kind == rotate || h.kind == abort || h.kind == leave || h.kind == join || h.kind == leftOut {
 			by = operator
 		}
 		put(h.String, next, by)
@@ -131,6 +133,9 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 		}
 	}
 	tell(happening{kind: abort})
+	if c.c.quorum > 0 && w.moves < c.c.moves {
+		tell(happening{kind: leftOut})
+	}
 	for slot := range uint8(slots) {
 		n := w.n[slot]
 		for r := range uint8(32) {
@@ -142,11 +147,12 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 			tell(happening{kind: lateLoss, slot: slot, lost: n.marked})
 		}
 		if w.moves < c.c.moves && slices.Contains(c.c.movers, int(slot)) {
-			kind := join
-			if n.up || n.down {
-				kind = leave
+			switch member := n.up || n.down; {
+			case !member:
+				tell(happening{kind: join, slot: slot})
+			case c.c.quorum == 0:
+				tell(happening{kind: leave, slot: slot})
 			}
-			tell(happening{kind: kind, slot: slot})
 		}
 	}
 }
@@ -158,7 +164,7 @@ func (c *checker) settle(w *world, n world) world {
 	taught := (n.m.from == 0 || n.m.kcv[n.m.from] != unknown) && (n.m.to == 0 || n.m.kcv[n.m.to] != unknown)
 	for i := range n.n {
 		x := &n.n[i]
-		if taught && !x.awaited {
+		if taught && !x.awaited && !c.c.keep {
 			x.reports = 0 // nothing in them is news
 		}
 		if !x.dark {

@@ -76,6 +76,7 @@ const (
 	lateLoss // a report of an older Turn, which counts for its losses alone
 	leave
 	join
+	leftOut // by a quorum
 )
 
 func (h happening) String() string {
@@ -89,6 +90,8 @@ func (h happening) String() string {
 		return fmt.Sprintf("%s leaves", n)
 	case join:
 		return fmt.Sprintf("%s joins", n)
+	case leftOut:
+		return "a quorum leaves out who has not confirmed"
 	}
 	return [...]string{"rotate", "abort", "cleared", "drained"}[h.kind]
 }
@@ -113,6 +116,8 @@ func (h happening) event(v view, c config) link.Event {
 		return link.Cleared{Turn: now}
 	case drained:
 		return link.Drained{Turn: now}
+	case leftOut:
+		return c.leftOut(v.state())
 	case leave, join:
 		s := v.state()
 		move := func(side, home []keychain.NodeID) []keychain.NodeID {
@@ -142,6 +147,18 @@ func (h happening) event(v view, c config) link.Event {
 	}
 	r.Sends = ref(h.sends)
 	return link.Reported{Report: r}
+}
+
+// leftOut is what a worker makes of what Quorum says.
+func (c config) leftOut(s link.State) link.Event {
+	missing, _ := link.Quorum(s, c.quorum)
+	if c.broken == anyMissing && s.Phase == link.Staging && len(s.Downstream)-len(s.Awaiting) >= c.quorum {
+		missing = s.Awaiting
+	}
+	stay := func(side []keychain.NodeID) []keychain.NodeID {
+		return slices.DeleteFunc(slices.Clone(side), func(n keychain.NodeID) bool { return slices.Contains(missing, n) })
+	}
+	return link.Members{Upstream: stay(s.Upstream), Downstream: stay(s.Downstream)}
 }
 
 func names(side []int) (ids []keychain.NodeID) {

@@ -46,6 +46,8 @@ type config struct {
 	resumes      bool // a counter-bound device can go back to an older key
 	wrong        int  // the slot that unwraps another key as epoch 2; -1 for none
 	moves        uint8
+	quorum       int  // so many downstream nodes are enough; movers leave in no other way
+	keep         bool // reports stay after they have nothing new to say, for Drift
 	helped       bool // it takes an operator to get out of some worlds
 	broken       broken
 	plain        bool // without the reductions: the names stay, to be read
@@ -363,6 +365,8 @@ func configs() []config {
 		{name: "three counter-bound nodes share a key", up: both, down: both, wrong: -1, counterBound: true, resumes: true, reboots: 1, helped: true},
 		{name: "downstream nodes leave and join", up: two, down: last, wrong: -1, reboots: 1, moves: 2, movers: last},
 		{name: "a third node joins two that share a key", up: both, down: both, wrong: -1, moves: 2, movers: []int{2}, away: []int{2}},
+		{name: "a quorum leaves nodes out", up: []int{0}, down: []int{1, 2, 3}, wrong: -1, quorum: 1, moves: 3, movers: []int{1, 2, 3}},
+		{name: "a quorum leaves no sender out", up: two, down: both[1:], wrong: -1, quorum: 1, moves: 2, movers: []int{2}},
 		{name: "upstream nodes leave and join", up: two, down: last, wrong: -1, counterBound: true, resumes: true, moves: 2, movers: two, helped: true},
 	}
 }
@@ -397,7 +401,12 @@ func (c config) canonical(w world) world {
 		return w
 	}
 	alike := func(a, b int) bool {
-		return a != c.wrong && b != c.wrong && slices.Contains(c.movers, a) == slices.Contains(c.movers, b)
+		for _, set := range [][]int{c.up, c.down, c.movers} {
+			if slices.Contains(set, a) != slices.Contains(set, b) {
+				return false
+			}
+		}
+		return a != c.wrong && b != c.wrong
 	}
 	for _, side := range [][]int{c.up, c.down} {
 		for len(side) > 0 {

@@ -9,11 +9,13 @@ import (
 	"github.com/keyorch/keyorch/link"
 )
 
-// unsafe says how w breaks the promise, or is empty.
+// unsafe says how w breaks the promise, or is empty. The promise speaks of the
+// nodes of the link. A sender that a quorum left out would be one still, since
+// nobody decided that it should go.
 func (c config) unsafe(w *world) string {
 	accept := w.issued[w.turn].accept
 	for slot, u := range w.n {
-		if !u.up {
+		if !u.up && (c.quorum == 0 || !slices.Contains(c.up, slot)) {
 			continue
 		}
 		if c.counterBound && u.gone.has(u.sends) {

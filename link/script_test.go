@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -22,12 +23,19 @@ var update = flag.Bool("update", false, "rewrite testdata and docs/phases.md")
 //
 //	link up=NODES down=NODES [epoch=N]  a link on epoch N, or without a key
 //	rotate EPOCH
-//	report NODE [turn=N] [accepts=KEYS] [sends=KEY] [lost=EPOCHS] [fault=KIND] [message=TEXT]
+//	report NODE [turn=N] [accepts=KEYS] [sends=KEY] [lost=EPOCHS] [counters=EPOCH:PACKETS] [fault=KIND] [message=TEXT]
 //	cleared [turn=N]
 //	drained [turn=N]
 //	abort REASON
 //	members up=NODES down=NODES
-//	explain [present=NODES] [after=DURATION]
+//	quorum N                            leave out who may be, and who had to be told
+//	drift
+//	explain [present=NODES] [after=DURATION] and with what is said of Snapshot:
+//	        [closed=TEXT] [until=DURATION] [quiet=DURATION] [quieted=NODE:EPOCH:PACKETS:AGO]
+//	        [age=DURATION] [warn=DURATION] [max=DURATION] [maintained=TEXT]
+//
+// Durations count from now, AGO and age backwards; a "_" in a TEXT is a space. Who
+// a quorum left out stays quarantined until a link command or until members has it.
 //
 // A KEY is an epoch, and after a colon its KCV, or "none" for none. Without
 // it the KCV is that of the right key. A Turn that is not given is the present
@@ -88,6 +96,7 @@ type player struct {
 	s       link.State
 	reports []keychain.Report
 	clock   time.Time
+	left    []link.Quarantine
 }
 
 // do runs one command.
@@ -101,6 +110,18 @@ func (p *player) do(line string) string {
 		return p.begin(nodes(a["up"]), nodes(a["down"]), a["epoch"])
 	case "explain":
 		return p.explain(a)
+	case "drift":
+		return p.drift()
+	case "quorum":
+		missing, ok := link.Quorum(p.s, int(epochOf(p.t, rest)))
+		if !ok {
+			return "nobody is left out\n"
+		}
+		for _, n := range missing {
+			p.left = append(p.left, link.Quarantine{Node: n, Epoch: p.s.To.Epoch, Since: p.clock})
+		}
+		down := slices.DeleteFunc(slices.Clone(p.s.Downstream), func(n keychain.NodeID) bool { return slices.Contains(missing, n) })
+		e = link.Members{Upstream: p.s.Upstream, Downstream: down, At: p.clock}
 	case "rotate":
 		e = link.Rotate{Epoch: epochOf(p.t, rest), At: p.clock}
 	case "report":
@@ -114,7 +135,9 @@ func (p *player) do(line string) string {
 	case "abort":
 		e = link.Abort{Reason: rest, At: p.clock}
 	case "members":
-		e = link.Members{Upstream: nodes(a["up"]), Downstream: nodes(a["down"]), At: p.clock}
+		m := link.Members{Upstream: nodes(a["up"]), Downstream: nodes(a["down"]), At: p.clock}
+		p.left = slices.DeleteFunc(p.left, func(q link.Quarantine) bool { return slices.Contains(m.Downstream, q.Node) })
+		e = m
 	default:
 		p.t.Fatalf("no such command: %s", line)
 	}
@@ -134,7 +157,7 @@ func (p *player) do(line string) string {
 
 // begin makes a link, and brings it to the epoch that it is to be on.
 func (p *player) begin(up, down []keychain.NodeID, epoch string) string {
-	p.s, p.reports = link.New(up, down), nil
+	p.s, p.reports, p.left = link.New(up, down), nil, nil
 	if epoch == "" {
 		return show(p.s) + orders(p.s)
 	}
@@ -199,6 +222,10 @@ func (p *player) report(a map[string]string) keychain.Report {
 	for _, e := range list(a["lost"]) {
 		r.Lost = append(r.Lost, epochOf(p.t, e))
 	}
+	for _, c := range list(a["counters"]) {
+		epoch, packets, _ := strings.Cut(c, ":")
+		r.Counters = append(r.Counters, keychain.Counter{Epoch: epochOf(p.t, epoch), Packets: uint64(epochOf(p.t, packets))})
+	}
 	return r
 }
 
@@ -215,10 +242,28 @@ func (p *player) ref(text string) keychain.Ref {
 }
 
 func (p *player) explain(a map[string]string) string {
-	after, _ := time.ParseDuration(a["after"])
-	x := link.Explain("dc1-dc2", link.Snapshot{
+	duration := func(name string) time.Duration { return durationOf(p.t, a[name]) }
+	after := duration("after")
+	s := link.Snapshot{
 		State: p.s, Reports: p.reports, Present: nodes(a["present"]), Now: p.clock.Add(after), Drain: 30 * time.Second,
-	})
+		Quiet: duration("quiet"), Closed: strings.ReplaceAll(a["closed"], "_", " "),
+		WarnAge: duration("warn"), MaxAge: duration("max"), Quarantined: p.left,
+	}
+	if a["until"] != "" {
+		s.ClosedUntil = s.Now.Add(duration("until"))
+	}
+	if a["age"] != "" {
+		s.KeySince = s.Now.Add(-duration("age"))
+	}
+	for _, text := range list(a["quieted"]) {
+		part := strings.Split(text, ":")
+		s.Quieted = append(s.Quieted, link.Quieted{Node: keychain.NodeID(part[0]), Epoch: epochOf(p.t, part[1]),
+			Packets: uint64(epochOf(p.t, part[2])), Since: s.Now.Add(-durationOf(p.t, part[3]))})
+	}
+	if a["maintained"] != "" {
+		s.Maintained = []string{strings.ReplaceAll(a["maintained"], "_", " ")}
+	}
+	x := link.Explain("dc1-dc2", s)
 	out := fmt.Sprintf("summary: %s\n", x.Summary)
 	for _, line := range []struct{ name, text string }{
 		{"reason", x.Reason}, {"gate", x.Gate.Gate}, {"next", x.Next}, {"command", x.Command},
@@ -231,6 +276,26 @@ func (p *player) explain(a map[string]string) string {
 		out += fmt.Sprintf("  %s %s, for %v: %s\n", w.Node, w.For, p.clock.Add(after).Sub(w.Since), w.Message)
 	}
 	return out
+}
+
+func (p *player) drift() string {
+	var out string
+	for _, f := range link.Drift(p.s, p.reports) {
+		by := "stays"
+		if f.Repairable {
+			by = "is repaired"
+		}
+		out += fmt.Sprintf("%s (%s): %s\n", f.Kind, by, f.Message)
+	}
+	return cmp.Or(out, "none\n")
+}
+
+func durationOf(t *testing.T, text string) time.Duration {
+	d, err := time.ParseDuration(cmp.Or(text, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // show is a state.

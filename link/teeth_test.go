@@ -27,6 +27,8 @@ const (
 	noLedger             // counter-bound nodes send with whatever is ordered
 	noTurning            // the machine waits for a node that can never go on
 	noRestart            // no operator restarts a device that can go nowhere
+	noRestaging          // a node that comes back is counted on at once
+	anyMissing           // a quorum leaves out senders as well
 )
 
 // step is what the machine without the protection makes of old, where Step made
@@ -35,6 +37,8 @@ func (b broken) step(old, s link.State) link.State {
 	switch {
 	case b == oneIsEnough && s.Phase == link.Staging && len(s.Awaiting) < len(old.Awaiting):
 		s.Awaiting = nil
+	case b == noRestaging && old.Phase == link.Steady && s.Restaging():
+		s.Phase, s.From, s.Turn, s.Awaiting = old.Phase, old.From, old.Turn, old.Awaiting
 	case b == noTurning && s.Phase == old.Phase && s.Reverting != old.Reverting && s.Reason != "abort":
 		s.Phase, s.From, s.To, s.Turn = old.Phase, old.From, old.To, old.Turn
 		s.Reverting, s.Reason, s.Awaiting = old.Reverting, old.Reason, old.Awaiting
@@ -72,6 +76,8 @@ func teeth() []tooth {
 		{name: "reports do not carry the true KCV", broken: noReportedKCV, config: "a downstream node unwraps a wrong key"},
 		{name: "a lost sending epoch is used again", broken: noLedger, config: counted},
 		{name: "no turning round for a stranded node", broken: noTurning, config: killed, stuck: true, joinedOnly: true},
+		{name: "a node that was left out is counted on without staging", broken: noRestaging, config: "a quorum leaves nodes out"},
+		{name: "a quorum leaves out a sender", broken: anyMissing, config: "a quorum leaves no sender out"},
 		{name: "no restart of a stranded device", broken: noRestart, config: counted, stuck: true, joinedOnly: true, help: operator},
 	}
 }
