@@ -84,6 +84,7 @@ func (c *checker) check() {
 			c.link(d, o)
 		}
 	}
+	c.quorums()
 }
 
 func (c *checker) say(d document, at path, message, hint string) {
@@ -159,15 +160,23 @@ func (c *checker) node(d document, n Node) {
 
 const stageHint = "choose a device, or parameters, with which a second key can be installed without being used"
 
-// useIt names links in a sentence, the first three of them.
+// useIt says that links use something.
 func useIt(links []keychain.LinkID) string {
+	if len(links) == 1 {
+		return linkList(links) + " uses it"
+	}
+	return linkList(links) + " use it"
+}
+
+// linkList names links, the first three of them.
+func linkList(links []keychain.LinkID) string {
 	switch n := len(links); {
 	case n == 1:
-		return fmt.Sprintf("link %s uses it", links[0])
+		return fmt.Sprintf("link %s", links[0])
 	case n <= 3:
-		return fmt.Sprintf("links %s use it", list(names(links)))
+		return fmt.Sprintf("links %s", list(names(links)))
 	default:
-		return fmt.Sprintf("links %s and %d more use it", strings.Join(names(links[:3]), ", "), n-3)
+		return fmt.Sprintf("links %s and %d more", strings.Join(names(links[:3]), ", "), n-3)
 	}
 }
 

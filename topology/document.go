@@ -104,14 +104,9 @@ func build(kind string, m map[string]any) (any, []finding) {
 		return Link{Name: keychain.LinkID(name), Labels: labels, Policy: text(spec, "policy"),
 			Upstream: side(spec, "upstream"), Downstream: side(spec, "downstream")}, nil
 	default:
-		p := DefaultPolicy()
-		p.Name, p.Labels = name, labels
-		if drain, ok := spec["drain"].(string); ok {
-			d, message, hint := parseDrain(drain)
-			if message != "" {
-				return nil, []finding{{at: path{"spec", "drain"}, message: message, hint: hint}}
-			}
-			p.Drain = d
+		p, found := buildPolicy(name, labels, spec)
+		if len(found) > 0 {
+			return nil, found
 		}
 		return p, nil
 	}

@@ -99,7 +99,10 @@ func yamlNode(v any) *yaml.Node {
 func byRank(a, b string) int {
 	rank := func(s string) int {
 		if i := slices.Index([]string{"apiVersion", "kind", "metadata", "name", "labels", "spec", "site", "device",
-			"upstream", "downstream", "policy"}, s); i >= 0 {
+			"upstream", "downstream", "policy",
+			"drain", "quiet", "waves", "budget", "wait", "tail", "keyAge", "timeZone", "windows", "freezes", "quorum", "schedule",
+			"campaign", "wave", "onSpent", "links", "percent", "selector", "soak", "max", "warn", "days", "from", "to", "reason",
+			"cron", "jitter"}, s); i >= 0 {
 			return i
 		}
 		return 100

@@ -37,6 +37,13 @@ func FuzzParse(f *testing.F) {
 		`"1e3"`, `"=": 1`, `{"<<": 1, "a b": [null, ~]}`, `"\r\n"`, `"\0"`, `|+` + "\n\n     a\n\n", `2026-01-01`, `"y"`, `'#'`, `"\n"`, `"\n\n a"`, `"a: b"`} {
 		f.Add([]byte(device + value + "\n"))
 	}
+	f.Add([]byte(everyField))
+	policy := "apiVersion: keyorch/v1\nkind: Policy\nmetadata: {name: p}\nspec: "
+	for _, spec := range []string{`{waves: [{percent: 1e-300}, {}]}`, `{waves: [{selector: "a in (b"}, {percent: 100.0}]}`, `{quorum: 0x2, budget: {wave: "0.000000001%"}}`,
+		`{schedule: {cron: "*/7 , * * *"}}`, `{timeZone: ../UTC}`, `{windows: [{from: 22:00, to: 04:00}], schedule: {cron: "0 3 29 feb *"}}`,
+		`{freezes: [{from: 2026-12-20, to: 2026-12-20T00:01}]}`, `{wait: 1.5h, tail: 0h, keyAge: {max: 0s}}`, `{waves: [{selector: "\ta=\0"}]}`} {
+		f.Add([]byte(policy + spec + "\n"))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := topology.Parse([]topology.Source{{Name: "f", Data: data}}, someKinds(), topology.Topology{})
 		var problems topology.Problems
@@ -87,4 +94,26 @@ func BenchmarkParse10000Links(b *testing.B) {
 			b.Fatalf("%d links, %v", len(got.Links), err)
 		}
 	}
+}
+
+// FuzzSelector: no text makes ParseSelector panic, and what it accepts means the
+// same when it is written and read again.
+func FuzzSelector(f *testing.F) {
+	for _, s := range []string{"", "a=b", "a in (b,c),!d", "a>5", ",", "a=b,,c", "a in (", "a=\x00", "(", "a=b)"} {
+		f.Add(s, "a", "b")
+	}
+	f.Fuzz(func(t *testing.T, text, key, value string) {
+		s, err := topology.ParseSelector(text)
+		if err != nil {
+			if !fault.Is(err, fault.Invalid) || strings.ContainsAny(err.Error(), "\n\r\x1b") {
+				t.Errorf("says %q", err)
+			}
+			return
+		}
+		again, err := topology.ParseSelector(s.String())
+		l := topology.Labels{key: value}
+		if err != nil || again.Matches(l) != s.Matches(l) || again.Empty() != s.Empty() {
+			t.Errorf("%q read again: %v", text, err)
+		}
+	})
 }

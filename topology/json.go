@@ -37,10 +37,6 @@ type linkSpec struct {
 	Policy     string   `json:"policy,omitempty"`
 }
 
-type policySpec struct {
-	Drain string `json:"drain"`
-}
-
 func envelop(kind, name string, labels Labels, spec any) envelope {
 	return envelope{APIVersion: APIVersion, Kind: kind, Metadata: metadata{Name: name, Labels: labels}, Spec: spec}
 }
@@ -64,7 +60,7 @@ func (l Link) envelope() envelope {
 }
 
 func (p Policy) envelope() envelope {
-	return envelop(KindPolicy, p.Name, p.Labels, policySpec{Drain: p.Drain.String()})
+	return envelop(KindPolicy, p.Name, p.Labels, p.spec())
 }
 
 func names[N ~string](list []N) []string {

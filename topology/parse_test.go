@@ -74,11 +74,13 @@ spec:
   device: {kind: exec, command: [./gear.py, x], port: 22, ratio: 0.5, whole: 2.0, on: true, none: null, map: {k: [1]}}
 `, topology.Topology{})
 
-	wantPolicies := []topology.Policy{
-		{Name: "default", Drain: topology.DefaultDrain},
-		{Name: "hasty", Drain: 0},
-		{Name: "nightly", Labels: topology.Labels{"team": "core"}, Drain: 90 * time.Second},
+	wantPolicies := make([]topology.Policy, 3)
+	for i, name := range []string{"default", "hasty", "nightly"} {
+		wantPolicies[i] = topology.DefaultPolicy()
+		wantPolicies[i].Name = name
 	}
+	wantPolicies[1].Drain = 0
+	wantPolicies[2].Labels, wantPolicies[2].Drain = topology.Labels{"team": "core"}, 90*time.Second
 	if !reflect.DeepEqual(got.Policies, wantPolicies) {
 		t.Errorf("policies %+v, want %+v", got.Policies, wantPolicies)
 	}
@@ -235,7 +237,7 @@ Node odd: it cannot be written as a document: json: unsupported type: chan int
 Link l: spec.downstream: the list is empty: name at least one node that accepts
 Link l: spec.upstream[1]: node "x" is already at [0]: remove one of the two
 Policy p: spec.drain: a drain time cannot be negative: -1s: write 0s to wait for nothing but confirmations
-Policy q: spec.drain: a drain time of 25h0m0s is longer than a day: write at most 24h
+Policy q: spec.drain: a drain time of 25h is longer than a day: write at most 24h
 Site dc1: metadata.name: declared twice: remove or rename one of the two`
 	if fmt.Sprint(err) != want || !fault.Is(err, fault.Invalid) {
 		t.Errorf("says\n%v\nwant\n%s", err, want)
@@ -251,7 +253,7 @@ func TestStoredDocumentsHaveTheKubernetesShape(t *testing.T) {
 	if err != nil || string(got) != want {
 		t.Errorf("marshal: %s, %v\nwant %s", got, err, want)
 	}
-	if got, _ := json.Marshal(topology.Policy{Name: "p"}); !strings.Contains(string(got), `"spec":{"drain":"0s"}`) {
+	if got, _ := json.Marshal(topology.Policy{Name: "p"}); !strings.Contains(string(got), `"spec":{"drain":"0s","budget":{"campaign":0,"wave":0},"tail":"0s"}`) {
 		t.Errorf("a policy without drain: %s", got)
 	}
 	for _, c := range []struct{ name, text, want string }{

@@ -64,6 +64,14 @@ type path []any
 // with is p with one step more. It never shares memory with p.
 func (p path) with(step any) path { return append(slices.Clip(p), step) }
 
+// last is the last step, or nil.
+func (p path) last() any {
+	if len(p) == 0 {
+		return nil
+	}
+	return p[len(p)-1]
+}
+
 var plainKey = regexp.MustCompile(`^[A-Za-z_][-_A-Za-z0-9]*$`)
 
 // String writes the path as operators do: spec.upstream[1].

@@ -29,6 +29,10 @@ func ParseSelector(s string) (Selector, error) {
 	if strings.TrimSpace(s) == "" {
 		return Selector{}, nil
 	}
+	// The parser takes a NUL for the end, and would pass over what follows.
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		return Selector{}, fault.New(fault.Invalid, "the selector %q cannot be read at character %d: remove what cannot be seen", s, i+1)
+	}
 	parsed, err := labels.Parse(s)
 	if err == nil {
 		return Selector{text: s, selector: parsed}, nil
@@ -68,16 +72,21 @@ func requirements(s string) []string {
 	return append(parts, s[start:])
 }
 
-// plainly is what the parser said, in one line of visible characters.
+// plainly is what the parser said, without its own prefixes.
 func plainly(err error) string {
 	said := strings.TrimPrefix(err.Error(), "unable to parse requirement: ")
-	said = strings.TrimPrefix(said, "<nil>: ")
+	said, _, _ = strings.Cut(said, " (e.g. ") // with a regular expression at its end
+	return oneLine(strings.ReplaceAll(said, "found ''", "found the end"))
+}
+
+// oneLine is s with only what can be seen.
+func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
-	}, said)
+	}, s)
 }
 
 // Matches reports whether l satisfies every part of the selector.

@@ -1,10 +1,10 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -26,7 +26,7 @@ func (s shape) reword(e *jsonschema.ValidationError, at path, value any) []findi
 		}
 	case *kind.Required:
 		for _, name := range k.Missing {
-			say(at.with(name), missing, missingHint[at.with(name).String()])
+			say(at.with(name), missing, cmp.Or(missingHint[at.with(name).String()], missingHint[def+"/"+name]))
 		}
 	case *kind.Type:
 		message, hint := wrongType(k, at, value)
@@ -34,14 +34,21 @@ func (s shape) reword(e *jsonschema.ValidationError, at path, value any) []findi
 	case *kind.Const:
 		say(at, fmt.Sprintf("%s is not a version of this format", show(value)), fmt.Sprintf("write %s", APIVersion))
 	case *kind.Enum:
-		word, _ := value.(string)
-		say(at, fmt.Sprintf("there is no kind %s", show(value)), kindHint(word, kindNames))
+		message, hint := wrongWord(def, k, value)
+		say(at, message, hint)
+	case *kind.Not:
+		say(at, "both links and percent are there", "keep one of the two")
+	case *kind.Minimum, *kind.Maximum, *kind.ExclusiveMinimum:
+		message, hint := outOfRange(def, value)
+		say(at, message, hint)
 	case *kind.MinItems:
-		say(at, "the list is empty", sideHint(at))
+		say(at, "the list is empty", emptyHint(at))
+	case *kind.MaxItems:
+		say(at, fmt.Sprintf("the list has %d entries", k.Got), fmt.Sprintf("write at most %d", k.Want))
 	case *kind.UniqueItems:
 		found = append(found, repeated(at, value)...)
 	default:
-		message, hint := refusedText(def, value)
+		message, hint := refusedText(def, at, value)
 		if message == "" {
 			message = "does not fit the schema: " + strings.Join(e.ErrorKind.KeywordPath(), "/")
 		}
@@ -61,6 +68,11 @@ var missingHint = map[string]string{
 	"spec.site":        "name the site where the node stands",
 	"spec.device":      "say what drives the node, as in device: {kind: exec, …}",
 	"spec.device.kind": "say which kind of device it is",
+	"window/from":      "say when it begins, as in \"22:00\"",
+	"window/to":        "say when it ends, as in \"04:00\"",
+	"freeze/from":      "say when it begins, as in 2026-12-20",
+	"freeze/to":        "write the first day that is not frozen any more, as in 2027-01-03",
+	"schedule/cron":    "say when it fires, as in \"0 2 * * *\"",
 	"spec.upstream":    "list the nodes that send",
 	"spec.downstream":  "list the nodes that accept",
 }
@@ -104,13 +116,27 @@ func (s shape) homeOf(name string) string {
 }
 
 func wrongType(k *kind.Type, at path, value any) (message, hint string) {
-	names := map[string]string{"null": "empty", "boolean": "true or false", "number": "a number", "string": "text",
-		"array": "a list", "object": "a mapping"}
+	names := map[string]string{"null": "empty", "boolean": "true or false", "number": "a number", "integer": "a whole number",
+		"string": "text", "array": "a list", "object": "a mapping"}
+	wanted := make([]string, len(k.Want))
+	for i, w := range k.Want {
+		wanted[i] = names[w]
+	}
 	want := strings.Join(k.Want, " or ")
-	message = fmt.Sprintf("must be %s, is %s", names[want], names[k.Got])
+	message = fmt.Sprintf("must be %s, is %s", strings.Join(wanted, " or "), names[k.Got])
+	field, _ := at.last().(string)
+	_, timed := bounds[field]
 	switch {
-	case want == "string" && len(at) > 0 && at[len(at)-1] == "drain":
+	case want == "string" && timed:
 		hint = "write a time with its unit, as in 5s"
+	case len(k.Want) == 2 && k.Got == "number":
+		message, hint = fmt.Sprintf("must be a whole number or a percentage, is %s", show(value)), `write it as in 5 or "10%"`
+	case len(k.Want) == 2 && k.Got != "null":
+		hint = `write a number or a percentage, as in 5 or "10%"`
+	case want == "number" && k.Got == "string", want == "integer" && k.Got == "string":
+		hint = "write it without quotes and without a sign, as in 10"
+	case want == "integer" && k.Got == "number":
+		message, hint = fmt.Sprintf("must be a whole number, is %s", show(value)), "write it as in 5; for a share write percent"
 	case k.Got == "null":
 		hint = "write a value, or take the field out"
 	case want == "string" && (k.Got == "number" || k.Got == "boolean"):
@@ -126,7 +152,7 @@ func wrongType(k *kind.Type, at path, value any) (message, hint string) {
 }
 
 // refusedText explains a text that does not have the form of its definition.
-func refusedText(def string, value any) (message, hint string) {
+func refusedText(def string, at path, value any) (message, hint string) {
 	text, ok := value.(string)
 	if !ok {
 		return "", ""
@@ -137,7 +163,8 @@ func refusedText(def string, value any) (message, hint string) {
 			return err.Error(), ""
 		}
 	case "duration":
-		if _, message, hint = parseDrain(text); message == "" { // "0" and "+5s"
+		field, _ := at.last().(string)
+		if _, message, hint = parseTime(field, text); message == "" { // "0" and "+5s"
 			message, hint = fmt.Sprintf("%q is not a time as it is written here", text), "write a time with its unit, as in 0s or 5s"
 		}
 		return message, hint
@@ -147,21 +174,7 @@ func refusedText(def string, value any) (message, hint string) {
 	case "line":
 		return "the text must be one line of at most 200 characters", "shorten it"
 	}
-	return "", ""
-}
-
-// parseDrain reads a drain time, or says why it is none.
-func parseDrain(text string) (d time.Duration, message, hint string) {
-	d, err := time.ParseDuration(text)
-	switch {
-	case err != nil:
-		return 0, fmt.Sprintf("%q is not a time", text), "write a time with its unit, as in 5s or 1m30s"
-	case d < 0:
-		return 0, fmt.Sprintf("a drain time cannot be negative: %s", text), "write 0s to wait for nothing but confirmations"
-	case d > MaxDrain:
-		return 0, fmt.Sprintf("a drain time of %s is longer than a day", text), "write at most 24h"
-	}
-	return d, "", ""
+	return refusedPolicyText(def, text)
 }
 
 // repeated gives one finding for each item of a list that was there before.
@@ -175,7 +188,11 @@ func repeated(at path, value any) []finding {
 			continue
 		}
 		if j, twice := first[name]; twice {
-			found = append(found, finding{at: at.with(i), message: fmt.Sprintf("node %q is already at [%d]", name, j), hint: "remove one of the two"})
+			what := "node"
+			if at.last() == "days" {
+				what = "the day"
+			}
+			found = append(found, finding{at: at.with(i), message: fmt.Sprintf("%s %q is already at [%d]", what, name, j), hint: "remove one of the two"})
 			continue
 		}
 		first[name] = i
@@ -183,11 +200,17 @@ func repeated(at path, value any) []finding {
 	return found
 }
 
-func sideHint(at path) string {
-	if len(at) > 0 && at[len(at)-1] == "upstream" {
+// emptyHint says what belongs into the list at a path.
+func emptyHint(at path) string {
+	switch at.last() {
+	case "upstream":
 		return "name at least one node that sends"
+	case "downstream":
+		return "name at least one node that accepts"
+	case "days":
+		return "name at least one day, or take the field out for every day"
 	}
-	return "name at least one node that accepts"
+	return "write at least one entry, or take the field out"
 }
 
 // show writes a value of a document in a message.
