@@ -159,7 +159,12 @@ type Denial struct {
 	At     time.Time       `json:"at"`
 	// Site is the one whose maintenance it is skipped for; empty: refused.
 	Site keychain.SiteID `json:"site,omitempty"`
+	// Closed says that it is skipped because its window is closed.
+	Closed bool `json:"closed,omitempty"`
 }
+
+// Skips reports whether the link is skipped for now rather than refused.
+func (d Denial) Skips() bool { return d.Site != "" || d.Closed }
 
 // What a Standing's Outcome may be beside the outcomes of package link.
 const (

@@ -31,7 +31,7 @@ func Stand(r link.Record, name string, begun, now time.Time, wait time.Duration,
 		s.Outcome = string(link.Rotated)
 	case denied != nil:
 		s.Link, s.Outcome, s.Reason = denied.Link, string(link.Denied), denied.Reason
-		if denied.Site != "" {
+		if denied.Skips() {
 			s.Outcome = Skipped
 		}
 	case !begun.IsZero() && last.Begun.After(begun):

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/keyorch/keyorch/fault"
-	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 )
 
@@ -98,13 +97,14 @@ func (r *rotation) answerAll() error {
 }
 
 func (r *rotation) answer(c *abortCall) {
-	c.answer = r.abort(c.request.Links, c.request.Reason)
+	c.answer = r.abort(c.request)
 	c.done = true
 }
 
 // abort takes back the links named, or all for none, as far as that is still
 // possible.
-func (r *rotation) abort(ids []keychain.LinkID, reason string) AbortAnswer {
+func (r *rotation) abort(q AbortRequest) AbortAnswer {
+	ids, reason := q.Links, q.Reason
 	if reason == "" {
 		reason = "aborted by the operator"
 	}
@@ -116,7 +116,7 @@ func (r *rotation) abort(ids []keychain.LinkID, reason string) AbortAnswer {
 		case d.done && len(ids) > 0:
 			answer.Refused = append(answer.Refused, Denial{Link: d.Link, Reason: fmt.Sprintf("it has ended: %s", d.result.Outcome)})
 			continue
-		case d.done:
+		case d.done, q.Staged && d.begun && d.State.Phase != link.Staging:
 			continue
 		case !d.begun && r.beginning != nil && slices.Contains(r.asked, slices.Index(r.links, d)):
 			d.abort = reason // for tookOver

@@ -16,7 +16,7 @@ import (
 var inFlight = []link.Phase{link.Staging, link.Switching, link.Draining, link.Retiring}
 
 func batch(ids ...keychain.LinkID) workflows.Batch {
-	return workflows.Batch{Campaign: campaign, Intent: workflows.ToRotate, Links: ids}
+	return workflows.Batch{Campaign: theCampaign, Intent: workflows.ToRotate, Links: ids}
 }
 
 // draining is a pair that drains for a minute.
@@ -32,7 +32,7 @@ func TestAbortInEveryPhase(t *testing.T) {
 			timeless(t, func(t *testing.T) {
 				w := newWorld(t, draining("a"), draining("b"))
 				w.established("a", "b")
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				var u *update
 				w.when("a", in(p), func() {
 					u = r.abort(workflows.AbortRequest{Links: []keychain.LinkID{"a"}, Reason: "a change of mind"})
@@ -65,7 +65,7 @@ func TestCancellingIsAborting(t *testing.T) {
 				w := newWorld(t, draining("a"), pair("b"), pair("c"))
 				w.established("a", "b", "c")
 				w.locked(func() { w.mint = mintFails("c", fault.Unavailable) })
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				w.when("a", in(p), func() {
 					w.change(dead, "a-up", "a-down1")
 					r.env.CancelWorkflow()
@@ -110,7 +110,7 @@ func TestAbortsThatCouldDoNothingAreRefused(t *testing.T) {
 				w := newWorld(t, pair("a"), pair("b"), pair("c"))
 				w.established("a", "b", "c")
 				w.change(dead, "c-up")
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				w.when("b", in(link.Retiring), func() { w.change(dead, "b-down1") })
 				var u *update
 				time.AfterFunc(time.Minute, func() { u = r.abort(workflows.AbortRequest{Links: c.links}) })
@@ -132,7 +132,7 @@ func TestAbortOfEverything(t *testing.T) {
 		w.established("ended", "late", "staging", "waiting")
 		w.change(dead, "staging-down1")
 		w.mint = mintFails("waiting", fault.Unavailable)
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		w.when("late", in(link.Retiring), func() { w.change(dead, "late-down1") })
 		var first, second *update
 		time.AfterFunc(time.Minute, func() { first = r.abort(workflows.AbortRequest{}) })
@@ -168,7 +168,7 @@ func TestAbortBeforeItBegan(t *testing.T) {
 				w := newWorld(t, pair("a"))
 				w.established("a")
 				w.mint = mintFails("a", fault.Unavailable)
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				time.AfterFunc(time.Hour+time.Second, func() { c.stop(r) })
 				begun := time.Now()
 				want(t, r.outcome(batch("a")), res("a", link.Aborted, 0))
@@ -197,7 +197,7 @@ func TestAbortWhileItBegins(t *testing.T) {
 			timeless(t, func(t *testing.T) {
 				w := newWorld(t, pair("a"), pair("b"))
 				w.established("a", "b")
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				w.mint = func(id keychain.LinkID) error {
 					if id == "b" {
 						return nil
@@ -226,7 +226,7 @@ func TestTwoAbortsAtOnce(t *testing.T) {
 	timeless(t, func(t *testing.T) {
 		w := newWorld(t, pair("a"))
 		w.change(dead, "a-down1")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		var first, second *update
 		time.AfterFunc(time.Minute, func() {
 			first = r.abort(workflows.AbortRequest{Links: []keychain.LinkID{"a"}})
@@ -245,7 +245,7 @@ func TestAbortOfALinkThatIsBeingTakenOver(t *testing.T) {
 	timeless(t, func(t *testing.T) {
 		w := newWorld(t, pair("a"))
 		w.established("a")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		var u *update
 		w.outage = func(n int) outage {
 			if n == 2 { // the first Save
@@ -274,7 +274,7 @@ func TestAbortBetweenTwoEpochs(t *testing.T) {
 		w := newWorld(t, pair("a"))
 		w.established("a")
 		w.change(func(n *node) { n.spoils = 2 }, "a-up")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		var u *update
 		w.when("a", func(x link.Record) bool { return x.State.Reverting }, func() {
 			w.locked(func() { w.mint = mintFails("a", fault.Unavailable) })

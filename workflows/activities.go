@@ -60,7 +60,10 @@ func (a *Activities) Begin(ctx context.Context, q BeginRequest) ([]Begun, error)
 		})
 	}
 	_ = group.Wait() // begin answers for each link; it never fails as a whole
-	return begun, failure(a.commitBegun(ctx, begun, changes))
+	if err := a.commitBegun(ctx, begun, changes); err != nil {
+		return nil, failure(err)
+	}
+	return begun, failure(a.noteDenials(ctx, q.Campaign, begun))
 }
 
 // commitBegun writes the changes of those links that have one.
@@ -99,14 +102,17 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	deny := func(format string, v ...any) (Begun, Change) {
 		return Begun{Record: r, Denied: fmt.Sprintf(format, v...)}, Change{}
 	}
-	declared, ok := t.Link(r.Link)
+	declared, ok := a.declared(t, r.Link)
 	if !ok {
 		return deny("no link %q is declared", r.Link)
 	}
+	now := time.Now().UTC()
 	if r.Owner == q.Owner && r.State.Phase != link.Steady {
-		return begunAs(r, declared), Change{} // begun before this try
+		b := a.begunAs(r, declared) // begun before this try
+		b.Renew = renewal(q, r, t.PolicyOf(declared).Tail, now)
+		return b, Change{}
 	}
-	if r.Owner != "" && r.Owner != q.Owner {
+	if r.Owner != "" && r.Owner != q.Owner && !a.leftBehind(q, r) {
 		running, err := a.runs.Running(ctx, r.Owner)
 		if err != nil {
 			return Begun{Record: r, Later: told(err)}, Change{}
@@ -115,7 +121,6 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 			return deny("it is being rotated by %s", r.Owner)
 		}
 	}
-	now := time.Now().UTC()
 	if r.Revision == 0 {
 		r.State = link.New(declared.Upstream, declared.Downstream)
 	}
@@ -126,12 +131,16 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 
 	change := Change{Sites: sites(t, r.State)}
 	adopted := r.State.Phase != link.Steady
+	attempt := link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows}
+	var renew string
+	if no := a.notNow(q, t, declared, r, now); no.Denied != "" && !adopted {
+		no.Record = r
+		return no, Change{}
+	}
 	switch {
 	case adopted: // left in flight, or its nodes have changed
-	case q.Intent == ToAbort:
-		return deny("there is nothing to abort: it is Steady on epoch %d", r.State.To.Epoch)
-	case q.Intent == ToMend && r.Owner != q.Owner && !r.State.NeedsEpoch():
-		return deny("no sender of it needs another epoch than %d", r.State.To.Epoch)
+		attempt.Minted = r.Last.Minted
+		renew = renewal(q, r, t.PolicyOf(declared).Tail, now)
 	default:
 		next := r.State.Highest + 1
 		stepped, err := link.Step(r.State, link.Rotate{Epoch: next, At: now})
@@ -148,18 +157,19 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		r.State, change.Minted = stepped, wrapped
 	}
 	r.Owner = q.Owner
-	r.Last = link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Epoch: r.State.Sends().Epoch, Begun: now}
+	r.Last = attempt
+	r.Last.Epoch = r.State.Sends().Epoch
 	change.Record = r
 	if adopted { // its key was minted for other nodes
-		return Begun{Record: r}, change
+		return Begun{Record: r, Renew: renew}, change
 	}
-	return begunAs(r, declared), change
+	return a.begunAs(r, declared), change
 }
 
 // begunAs is the answer about a link whose new key was minted for all its
 // declared nodes.
-func begunAs(r link.Record, declared topology.Link) Begun {
-	joins := joining(r.State, declared)
+func (a *Activities) begunAs(r link.Record, declared topology.Link) Begun {
+	joins := joining(r.State, a.withoutAbsent(r, declared))
 	return Begun{Record: r, Upstream: joins.Upstream, Downstream: joins.Downstream}
 }
 
@@ -171,6 +181,9 @@ func (a *Activities) Save(ctx context.Context, records []link.Record) ([]Saved, 
 	changes := make([]Change, len(records))
 	for i, r := range records {
 		changes[i] = Change{Record: r, Sites: sites(declared, r.State)}
+		if before, ok := a.view.Record(r.Link); ok && before.Revision == r.Revision {
+			changes[i].Confirmed = before.State.Confirmations(a.view.Reports(r.Link))
+		}
 	}
 	committed, err := a.store.Commit(ctx, changes)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -97,7 +96,10 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	}
 	news := News{Link: w.Link, At: now.UTC()}
 	s := w.state(r.State)
-	if declared, ok := a.view.Topology().Link(w.Link); ok {
+	t := a.view.Topology()
+	declared, ok := a.declared(t, w.Link)
+	policy := t.PolicyOf(declared)
+	if ok {
 		kept := staying(s, declared, news.At)
 		after := applied(s, kept)
 		if !slices.Equal(after.Upstream, s.Upstream) || !slices.Equal(after.Downstream, s.Downstream) {
@@ -112,35 +114,17 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	}
 	moved := after.Turn != s.Turn
 	if !moved { // the gates look at what the reports lead to, so that it takes one round
-		news.Proceed, until = a.gates(w.Link, after, reports, now)
+		news.Proceed, until = a.gates(r, after, reports, policy, now)
+		if news.Missing, until = missing(after, policy, now, until); len(news.Missing) > 0 {
+			news.Reports = brief(reports, s)
+			return &news, time.Time{}
+		}
 	}
 	if !news.Proceed && !moved && slices.Equal(after.Awaiting, s.Awaiting) && slices.Equal(after.Lost, s.Lost) {
 		return nil, until
 	}
 	news.Reports = brief(reports, s)
 	return &news, time.Time{}
-}
-
-// gates reports whether the gates let the next step of s happen, and if not,
-// when they may with nobody doing anything; zero if that depends on a node.
-func (a *Activities) gates(id keychain.LinkID, s link.State, reports []keychain.Report, now time.Time) (open bool, until time.Time) {
-	seen := s
-	if s.Phase == link.Draining {
-		seen.Since = a.drains.since(id, s.Turn, now)
-	}
-	event, refusal := link.Check(link.Snapshot{
-		State: seen, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: a.drainTime(id),
-	})
-	if event != nil {
-		a.drains.forget(id, s.Turn)
-	}
-	return event != nil, refusal.Until
-}
-
-func (a *Activities) drainTime(id keychain.LinkID) time.Duration {
-	t := a.view.Topology()
-	declared, _ := t.Link(id)
-	return t.PolicyOf(declared).Drain
 }
 
 // brief leaves out what Step does not look at in state s, to keep histories
@@ -153,39 +137,6 @@ func brief(reports []keychain.Report, s link.State) []keychain.Report {
 		r.Lost = slices.DeleteFunc(slices.Clone(r.Lost), func(e keychain.Epoch) bool { return e != s.From.Epoch && e != s.To.Epoch })
 	}
 	return out
-}
-
-// drains measures draining by this process's own monotonic clock, from when it
-// first saw the link drain: clocks that differ between workers, or that jump,
-// can only make it longer.
-type drains struct {
-	mu   sync.Mutex
-	from map[drainKey]time.Time
-}
-
-type drainKey struct {
-	link keychain.LinkID
-	turn keychain.Turn
-}
-
-func (d *drains) since(id keychain.LinkID, turn keychain.Turn, now time.Time) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k := drainKey{id, turn}
-	if t, ok := d.from[k]; ok {
-		return t
-	}
-	if d.from == nil {
-		d.from = map[drainKey]time.Time{}
-	}
-	d.from[k] = now
-	return now
-}
-
-func (d *drains) forget(id keychain.LinkID, turn keychain.Turn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.from, drainKey{id, turn})
 }
 
 func pause(ctx context.Context, d time.Duration) {

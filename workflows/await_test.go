@@ -27,7 +27,7 @@ type awaiting struct {
 
 // await starts Await over links as a workflow that has just written them would.
 func (w *world) await(t *testing.T, a *workflows.Activities, ids ...keychain.LinkID) *awaiting {
-	q := workflows.AwaitRequest{Owner: campaign}
+	q := workflows.AwaitRequest{Owner: theCampaign}
 	for _, id := range ids {
 		r := w.record(id)
 		q.Links = append(q.Links, workflows.Watch{
@@ -87,7 +87,7 @@ func (w *world) owned(id keychain.LinkID, p link.Phase) {
 	w.leftIn(id, p)
 	w.locked(func() {
 		r := w.records[id]
-		r.Owner = campaign
+		r.Owner = theCampaign
 		w.records[id] = r
 	})
 }
@@ -269,7 +269,7 @@ func TestNoHotLoop(t *testing.T) {
 				} else {
 					w.change(dead, downs[1])
 				}
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				commits, begun := 0, time.Now()
 				time.AfterFunc(time.Minute, func() { w.locked(func() { commits = w.commits }) })
 				go func() {

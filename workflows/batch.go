@@ -21,6 +21,12 @@ const (
 	// ToMend is ToRotate for links that need an epoch, and refused for others: it
 	// may be asked for twice.
 	ToMend Intent = "mend"
+	// ToRenew is ToRotate, but a rotation in flight is no way to its end: its key is
+	// discarded where nobody sends with it yet, and another one follows.
+	ToRenew Intent = "renew"
+	// ToRejoin is ToRotate for links with a quarantined node that is back, and
+	// refused for others: it may be asked for twice.
+	ToRejoin Intent = "rejoin"
 	// ToAbort takes back the rotations in flight.
 	ToAbort Intent = "abort"
 )
@@ -33,6 +39,11 @@ type Batch struct {
 	Links    []keychain.LinkID `json:"links"`
 	// Reason is the operator's, for an abort.
 	Reason string `json:"reason,omitempty"`
+	// Urgent says that windows, freezes and maintenance do not count, and that links
+	// are taken over from whoever rotates them.
+	Urgent bool `json:"urgent,omitempty"`
+	// IgnoreWindows says that windows and freezes do not count.
+	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
 	// Results of links that an earlier run of the same workflow has finished.
 	Results []Result `json:"results,omitempty"`
 	// Aborting is which links an earlier run of the same workflow was told to take
@@ -70,6 +81,8 @@ const (
 type AbortRequest struct {
 	Links  []keychain.LinkID `json:"links,omitempty"`
 	Reason string            `json:"reason"`
+	// Staged leaves alone what has switched, or is about to: it runs to its end.
+	Staged bool `json:"staged,omitempty"`
 }
 
 // AbortAnswer says which links go back, and which could not.
@@ -89,7 +102,13 @@ type Denial struct {
 type Begun struct {
 	Record link.Record `json:"record"`
 	Denied string      `json:"denied,omitempty"`
-	Later  string      `json:"later,omitempty"`
+	// Site is the one whose maintenance it was denied for, if it was.
+	Site keychain.SiteID `json:"site,omitempty"`
+	// Closed says that it was denied because its window is closed.
+	Closed bool   `json:"closed,omitempty"`
+	Later  string `json:"later,omitempty"`
+	// Renew says why the rotation in flight is not the one that was asked for.
+	Renew string `json:"renew,omitempty"`
 	// Upstream and Downstream are all declared nodes, where some have yet to join
 	// when the link is Steady again.
 	Upstream   []keychain.NodeID `json:"upstream,omitempty"`
@@ -102,6 +121,9 @@ type BeginRequest struct {
 	Campaign string            `json:"campaign"`
 	Intent   Intent            `json:"intent"`
 	Links    []keychain.LinkID `json:"links"`
+	Urgent   bool              `json:"urgent,omitempty"`
+
+	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
 }
 
 // Watch is one link in Await: what the workflow knows of it beyond the record
@@ -139,7 +161,9 @@ type News struct {
 	// Upstream and Downstream are the nodes that stay, where some have left.
 	Upstream   []keychain.NodeID `json:"upstream,omitempty"`
 	Downstream []keychain.NodeID `json:"downstream,omitempty"`
-	At         time.Time         `json:"at"`
+	// Missing is whom the others are enough without (a quorum).
+	Missing []keychain.NodeID `json:"missing,omitempty"`
+	At      time.Time         `json:"at"`
 }
 
 // Saved is what became of one record in Save.

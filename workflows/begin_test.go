@@ -59,13 +59,13 @@ func TestBeginIsRepeatable(t *testing.T) {
 					return fine
 				}
 				var revision int64
-				if _, err := begin(t, w, campaign, "a"); err == nil {
+				if _, err := begin(t, w, theCampaign, "a"); err == nil {
 					t.Fatal("the first try did not notice that etcd is away")
 				}
 				var last workflows.Begun
 				for range 3 {
 					w.locked(func() { revision = w.records["a"].Revision })
-					begun, err := begin(t, w, campaign, "a")
+					begun, err := begin(t, w, theCampaign, "a")
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -75,7 +75,7 @@ func TestBeginIsRepeatable(t *testing.T) {
 				if stored.Revision != revision {
 					t.Error("it wrote again what was there")
 				}
-				if r := last.Record; r.Revision != stored.Revision || r.State.To.Epoch != 2 || r.State.Phase != link.Staging || r.Owner != campaign {
+				if r := last.Record; r.Revision != stored.Revision || r.State.To.Epoch != 2 || r.State.Phase != link.Staging || r.Owner != theCampaign {
 					t.Errorf("it answers %+v, the record is %+v", last, stored)
 				}
 				if stored.State.Highest != 2 || w.minted["a/2"] != c.minted {
@@ -111,7 +111,7 @@ func TestBeginAndTheOwner(t *testing.T) {
 				if c.away {
 					w.runs = fault.New(fault.Unavailable, "look up dead-1: temporal does not answer")
 				}
-				begun, err := begin(t, w, campaign, "a")
+				begun, err := begin(t, w, theCampaign, "a")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -125,7 +125,7 @@ func TestBeginAndTheOwner(t *testing.T) {
 					}
 					return
 				}
-				if b.Record.Owner != campaign || b.Record.State.To.Epoch != c.epoch || after.Owner != campaign {
+				if b.Record.Owner != theCampaign || b.Record.State.To.Epoch != c.epoch || after.Owner != theCampaign {
 					t.Errorf("it answers %+v", b)
 				}
 				if c.phase == link.Switching && (after.State.Turn != before.State.Turn || len(w.minted) > 0) {
@@ -190,7 +190,7 @@ func TestBeginTakesInWhatNodesSay(t *testing.T) {
 		w := newWorld(t, pair("a"))
 		w.established("a")
 		w.lose("a-up", "a")
-		begun, err := begin(t, w, campaign, "a")
+		begun, err := begin(t, w, theCampaign, "a")
 		if err != nil || !slices.Equal(begun[0].Record.State.Lost, []link.Loss{{Node: "a-up", Epoch: 1}}) {
 			t.Errorf("it answers %+v, %v", begun, err)
 		}
@@ -203,7 +203,7 @@ func TestBeginDeniesALinkThatCannotBeWritten(t *testing.T) {
 		w.established("b")
 		w.declared.Nodes = slices.DeleteFunc(w.declared.Nodes, func(n topology.Node) bool { return n.Name == "a-down2" })
 		w.declared.Links = append(w.declared.Links, topology.Link{Name: "c"})
-		begun, err := begin(t, w, campaign, "a", "b", "c")
+		begun, err := begin(t, w, theCampaign, "a", "b", "c")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +231,7 @@ func TestSaveIsRepeatable(t *testing.T) {
 			timeless(t, func(t *testing.T) {
 				w := newWorld(t, pair("a"), pair("b"))
 				w.established("a", "b")
-				begun, err := begin(t, w, campaign, "a", "b")
+				begun, err := begin(t, w, theCampaign, "a", "b")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -37,7 +37,7 @@ func TestContinueAsNewChangesNothing(t *testing.T) {
 		}
 		w.change(dead, "aborted-down1", "forward-down1", "forward-down2")
 		w.change(func(n *node) { n.spoils = 2 }, "turned-up")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		w.when("turned", func(x link.Record) bool { return x.State.Phase == link.Retiring }, func() { w.change(dead, "turned-down1") })
 		time.AfterFunc(time.Minute, func() {
 			r.abort(workflows.AbortRequest{Links: []keychain.LinkID{"aborted", "dropped"}, Reason: "a change of mind"})
@@ -57,7 +57,7 @@ func TestContinueAsNewChangesNothing(t *testing.T) {
 		if !slices.Equal(next.Links, ids) || len(next.Results) != 3 {
 			t.Errorf("the next run gets %+v", next)
 		}
-		return w.newRun(campaign).outcome(next)
+		return w.newRun(theCampaign).outcome(next)
 	}
 	var outcomes [2]workflows.Outcome
 	for i, continued := range []bool{false, true} {
@@ -87,7 +87,7 @@ func TestContinueAsNewWaitsForUpdates(t *testing.T) {
 				w := newWorld(t, pair("a"), pair("b"), pair("c"))
 				w.established("a", "b", "c")
 				w.change(dead, "a-down1", "b-down1", "c-down1")
-				r := w.newRun(campaign)
+				r := w.newRun(theCampaign)
 				var first, second, third *update
 				abort := func(id keychain.LinkID) *update {
 					return r.abort(workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: "no more"})
@@ -120,7 +120,7 @@ func TestContinueAsNewWaitsForUpdates(t *testing.T) {
 					}
 				}
 				w.change(alive, "a-down1", "b-down1", "c-down1")
-				out := w.newRun(campaign).outcome(next)
+				out := w.newRun(theCampaign).outcome(next)
 				want(t, out, res("a", link.Aborted, 1), res("b", link.Aborted, 1), res("c", link.Aborted, 1))
 				for _, l := range out.Links {
 					if l.Reason != "no more" {
@@ -151,7 +151,7 @@ func TestContinueAsNewWaitsForBegin(t *testing.T) {
 			return fault.New(fault.Unavailable, "mint: vault does not answer")
 		}
 		w.change(dead, "b-down1")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		var u *update
 		time.AfterFunc(5*time.Second, func() { u = r.abort(workflows.AbortRequest{Links: []keychain.LinkID{"a"}}) })
 		time.AfterFunc(6*time.Second, func() { r.suggest("b-down1") })
@@ -160,7 +160,7 @@ func TestContinueAsNewWaitsForBegin(t *testing.T) {
 			t.Errorf("the next run gets %+v, and the abort was answered %+v", next, u.answer)
 		}
 		w.locked(func() { w.mint = nil })
-		want(t, w.newRun(campaign).outcome(next), res("a", link.Aborted, 0), res("b", link.Rotated, 2))
+		want(t, w.newRun(theCampaign).outcome(next), res("a", link.Aborted, 0), res("b", link.Rotated, 2))
 	})
 }
 
@@ -172,7 +172,7 @@ func TestContinueAsNewAfterACancellation(t *testing.T) {
 		w.mint = mintFails("b", fault.Unavailable)
 		w.change(dead, "a-down1")
 		w.change(func(n *node) { n.spoils = 2 }, "turned-up")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		w.when("turned", in(link.Retiring), func() { w.change(dead, "turned-down1") })
 		time.AfterFunc(time.Minute, r.env.CancelWorkflow)
 		time.AfterFunc(time.Hour, func() { r.suggest("turned-up") })
@@ -180,7 +180,7 @@ func TestContinueAsNewAfterACancellation(t *testing.T) {
 		next := r.continued(batch("a", "b", "turned"))
 		w.locked(func() { w.mint = nil })
 		w.change(alive, "a-down1", "turned-down1")
-		out := w.newRun(campaign).outcome(next)
+		out := w.newRun(theCampaign).outcome(next)
 		want(t, out, res("a", link.Aborted, 1), res("b", link.Aborted, 0), res("turned", link.Aborted, 1))
 		if w.minted["b/2"]+w.minted["turned/3"] > 0 {
 			t.Errorf("minted %v after the cancellation", w.minted)

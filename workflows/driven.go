@@ -42,8 +42,12 @@ func (r *rotation) tookOver(f workflow.Future) error {
 			d.Record, d.begun, r.stale = b.Record, true, true
 			d.joins = link.Members{Upstream: b.Upstream, Downstream: b.Downstream}
 			d.result.Reason = ""
-			if !d.State.Restaging() && !d.State.Reverting {
+			d.renew = b.Renew != ""
+			if !d.State.Restaging() && !d.State.Reverting && !d.renew {
 				d.goal = d.State.To
+			}
+			if b.Renew != "" && d.State.Phase == link.Staging {
+				_ = r.apply(d, link.Abort{Reason: b.Renew, At: workflow.Now(r.ctx)}) // else it goes on first
 			}
 			if r.in.Intent == ToAbort && d.why == "" {
 				d.abort = r.in.Reason
@@ -85,6 +89,7 @@ func (r *rotation) heard(f workflow.Future) error {
 			// A report that Step refuses holds the link; `keyorch why` shows it.
 			_ = r.apply(d, link.Reported{Report: report, At: n.At})
 		}
+		r.leaveBehind(d, n)
 		if n.Proceed {
 			_ = r.apply(d, link.Cleared{Turn: turn, At: n.At})
 			_ = r.apply(d, link.Drained{Turn: turn, At: n.At})
@@ -131,7 +136,11 @@ func (r *rotation) save() error {
 			d.Owner = ""
 			d.Last.Outcome, d.Last.Reason, d.Last.Epoch = d.ended(), d.reason(), d.State.To.Epoch
 			d.Last.Ended = workflow.Now(r.ctx).UTC()
+			if d.Last.Outcome == link.Rotated {
+				d.Completed = d.Last
+			}
 		}
+		d.Quarantined = stillOut(d.Quarantined, d.State)
 		records, written = append(records, d.Record), append(written, d)
 	}
 	if len(records) == 0 {
@@ -168,7 +177,7 @@ func (r *rotation) more(d *driven) bool {
 	switch {
 	case r.in.Intent == ToAbort || d.verdict != "":
 		return false
-	case d.State.NeedsEpoch():
+	case d.State.NeedsEpoch(), d.renew && d.why == "" && !r.cancelled:
 		return true
 	}
 	return d.State.To.Epoch != d.goal.Epoch && d.why == "" && !r.cancelled

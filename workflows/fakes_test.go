@@ -39,6 +39,8 @@ type world struct {
 	mint func(keychain.LinkID) error
 	// outage is what becomes of the n-th call of Commit, from 1.
 	outage func(n int) outage
+
+	fleets
 }
 
 // outage is a trouble of the whole store.

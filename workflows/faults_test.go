@@ -16,7 +16,10 @@ import (
 )
 
 // failing is a store of which every call fails with err.
-type failing struct{ err error }
+type failing struct {
+	workflows.Store
+	err error
+}
 
 func (f failing) Records(context.Context, []keychain.LinkID) ([]link.Record, error) {
 	return nil, f.err
@@ -52,8 +55,8 @@ func TestFaultsBecomeTemporalErrors(t *testing.T) {
 		t.Run(c.kind+" "+c.says, func(t *testing.T) {
 			timeless(t, func(t *testing.T) {
 				w := newWorld(t, pair("a"))
-				a := workflows.NewActivities(failing{c.err}, view{w}, w, w)
-				_, begin := call(t, a.Begin, workflows.BeginRequest{Owner: campaign, Links: []keychain.LinkID{"a"}})
+				a := workflows.NewActivities(failing{err: c.err}, view{w}, w, w)
+				_, begin := call(t, a.Begin, workflows.BeginRequest{Owner: theCampaign, Links: []keychain.LinkID{"a"}})
 				_, save := call(t, a.Save, []link.Record{{Link: "a"}})
 				for _, err := range []error{begin, save} {
 					got := new(temporal.ApplicationError)
@@ -79,7 +82,7 @@ func TestNoSecretInAnswers(t *testing.T) {
 		w.leftIn("b", link.Staging)
 		w.runs = errors.New("temporal says: " + leak)
 		w.mint = func(keychain.LinkID) error { return errors.New("vault says: " + leak) }
-		begun, err := begin(t, w, campaign, "a", "b")
+		begun, err := begin(t, w, theCampaign, "a", "b")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestCommandsOfOneRotation(t *testing.T) {
 	timeless(t, func(t *testing.T) {
 		w := newWorld(t, pair("a"), pair("b"))
 		w.established("a", "b")
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		want(t, r.outcome(batch("a", "b")), res("a", link.Rotated, 2), res("b", link.Rotated, 2))
 		var b strings.Builder
 		for _, c := range r.trace {

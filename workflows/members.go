@@ -43,6 +43,9 @@ func settle(s link.State, declared topology.Link, at time.Time) link.State {
 // to its end.
 func (r *rotation) join(d *driven) {
 	due := d.joins
+	due.Downstream = slices.DeleteFunc(slices.Clone(due.Downstream), func(n keychain.NodeID) bool {
+		return slices.ContainsFunc(d.Quarantined, func(q link.Quarantine) bool { return q.Node == n && q.Epoch == d.State.To.Epoch })
+	})
 	if d.State.Phase != link.Steady || len(due.Upstream) == 0 || r.more(d) || d.ended() != link.Rotated {
 		return
 	}

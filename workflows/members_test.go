@@ -72,7 +72,7 @@ func TestADeadNodeIsReplaced(t *testing.T) {
 				if got := w.record("a").State.Nodes(); len(got) != 3 {
 					t.Errorf("the nodes are %v, want %s gone", got, gone)
 				}
-				w.running[campaign] = false
+				w.running[theCampaign] = false
 				want(t, w.newRun("rotate-2").outcome(again("rotate-2", "a")), res("a", link.Rotated, 3))
 				if got := w.record("a").State.Nodes(); len(got) != 4 {
 					t.Errorf("the nodes are %v, want the new one to have joined", got)

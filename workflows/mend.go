@@ -10,20 +10,15 @@ import (
 	"github.com/keyorch/keyorch/link"
 )
 
-// Starter starts a Rotate workflow under an ID; a running workflow with that ID is
-// left alone, and that is no error.
-type Starter interface {
-	Start(ctx context.Context, id string, in Batch) error
-}
-
 // mendEvery is how often all links are looked at, whatever their news: a start
 // that failed or was refused is tried again then.
 const mendEvery = 30 * time.Second
 
 // Mend watches Steady links and gives one a new epoch when a sender of it has
-// lost its counter, and is silent until then. A link in flight is left to the
-// workflow that has it. It runs until ctx ends. Only a loss that a node has
-// reported starts anything: a restart of the worker starts nothing.
+// lost its counter, and is silent until then; or when a quarantined node of it is
+// back. A link in flight is left to the workflow that has it. It runs until ctx
+// ends. Only a loss that a node has reported, or a node that was left behind,
+// starts anything: a restart of the worker starts nothing.
 func Mend(ctx context.Context, view View, start Starter, runs Runs, log *slog.Logger) {
 	sub := view.Subscribe(nil)
 	defer sub.Close()
@@ -32,15 +27,14 @@ func Mend(ctx context.Context, view View, start Starter, runs Runs, log *slog.Lo
 	look, all := view.Records(), false
 	for {
 		for _, r := range look {
-			if !wantsMending(r, view.Reports(r.Link)) || owned(ctx, r, all, runs) {
+			in, why := remedy(view, r)
+			if why == "" || owned(ctx, r, all, runs) {
 				continue
 			}
-			id := fmt.Sprintf("mend-%s-%d", r.Link, r.State.To.Epoch)
-			err := start.Start(ctx, id, Batch{Campaign: id, Intent: ToMend, Links: []keychain.LinkID{r.Link}})
-			if err != nil {
+			if err := start.Start(ctx, in.Campaign, in); err != nil {
 				log.WarnContext(ctx, "cannot give a link its new epoch", "link", r.Link, "error", err)
 			} else {
-				log.InfoContext(ctx, "a sender lost its counter: the link gets a new epoch", "link", r.Link, "campaign", id)
+				log.InfoContext(ctx, why+": the link gets a new epoch", "link", r.Link, "campaign", in.Campaign)
 			}
 		}
 		look, all = nil, false
@@ -68,6 +62,21 @@ func owned(ctx context.Context, r link.Record, ask bool, runs Runs) bool {
 	}
 	running, err := runs.Running(ctx, r.Owner)
 	return err != nil || running
+}
+
+// remedy is the rotation that a link needs by itself, and why; empty for none. A
+// lost counter leaves it without traffic, so no window counts for that.
+func remedy(view View, r link.Record) (Batch, string) {
+	in := Batch{Links: []keychain.LinkID{r.Link}}
+	switch {
+	case wantsMending(r, view.Reports(r.Link)):
+		in.Campaign, in.Intent, in.Urgent = fmt.Sprintf("mend-%s-%d", r.Link, r.State.To.Epoch), ToMend, true
+		return in, "a sender lost its counter"
+	case r.State.Phase == link.Steady && len(back(view, r)) > 0:
+		in.Campaign, in.Intent = fmt.Sprintf("rejoin-%s-%d", r.Link, r.State.To.Epoch), ToRejoin
+		return in, "a quarantined node is back"
+	}
+	return Batch{}, ""
 }
 
 func wantsMending(r link.Record, reports []keychain.Report) bool {

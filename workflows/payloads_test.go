@@ -103,7 +103,7 @@ func fill(t *testing.T, v reflect.Value, path string) {
 		v.SetBool(true)
 	case reflect.Float64:
 		v.SetFloat(1.5)
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(1 << 60)
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		v.SetUint(200)

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/topology"
@@ -41,6 +42,22 @@ type Store interface {
 	// transaction, and answers in the order of changes. Faults: Unavailable, for
 	// the whole call.
 	Commit(ctx context.Context, changes []Change) ([]Committed, error)
+
+	// PutCampaign writes a campaign's record over the revision that it was made
+	// from, and gives the new one. Faults: Stale, Unavailable.
+	PutCampaign(ctx context.Context, r campaign.Record) (int64, error)
+	// PutBatches writes the batches of a campaign. It may be repeated. Faults:
+	// Unavailable.
+	PutBatches(ctx context.Context, name string, batches []campaign.Batch) error
+	// Batches reads count batches of a campaign from number first on. Faults:
+	// Unavailable.
+	Batches(ctx context.Context, name string, first, count int) ([]campaign.Batch, error)
+	// Deny writes down links that a campaign did not begin; Undeny takes that back.
+	// Faults: Unavailable.
+	Deny(ctx context.Context, name string, denials []campaign.Denial) error
+	Undeny(ctx context.Context, name string, links []keychain.LinkID) error
+	// DropCampaign forgets a campaign. Faults: Unavailable.
+	DropCampaign(ctx context.Context, name string) error
 }
 
 // View is a copy of the store that is kept current by one watch for the whole
@@ -50,6 +67,13 @@ type View interface {
 	// call. Faults: Unavailable, Refused.
 	CatchUp(ctx context.Context) error
 	Topology() topology.Topology
+	// Standing is what operators have decided for a time.
+	Standing() topology.Standing
+	Campaign(name string) (campaign.Record, bool)
+	// Campaigns is every campaign that is kept, the newest first.
+	Campaigns() []campaign.Record
+	// Denials is the links that a campaign did not begin.
+	Denials(name string) []campaign.Denial
 	Record(id keychain.LinkID) (link.Record, bool)
 	Records() []link.Record
 	// Reports has the latest report of each node about a link.
@@ -73,4 +97,19 @@ type Subscription interface {
 type Runs interface {
 	// Running reports whether the workflow named owner has not ended.
 	Running(ctx context.Context, owner string) (bool, error)
+}
+
+// Starter starts a Rotate workflow under an ID; a running workflow with that ID is
+// left alone, and that is no error.
+type Starter interface {
+	Start(ctx context.Context, id string, in Batch) error
+}
+
+// Batches is the Rotate workflows of campaigns, as a campaign sees them.
+type Batches interface {
+	Runs
+	Starter
+	// Abort asks a Rotate workflow to take links back. One that has ended, or has
+	// nothing left to abort, is no error. Faults: Unavailable.
+	Abort(ctx context.Context, id string, q AbortRequest) error
 }

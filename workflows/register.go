@@ -4,11 +4,18 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// Register tells a worker of the workflow and of the activities that a
-// provides. There is one list, and it is here.
-func Register(w worker.Registry, a *Activities) {
+// Register tells a worker of the workflows and of the activities that a and f
+// provide. There is one list, and it is here.
+func Register(w worker.Registry, a *Activities, f *Fleet) {
 	w.RegisterWorkflow(Rotate)
+	w.RegisterWorkflow(Campaign)
 	w.RegisterActivity(a.Begin)
 	w.RegisterActivity(a.Await)
 	w.RegisterActivity(a.Save)
+	w.RegisterActivity(f.PlanCampaign)
+	w.RegisterActivity(f.SaveCampaign)
+	w.RegisterActivity(f.LaunchBatches)
+	w.RegisterActivity(f.Follow)
+	w.RegisterActivity(f.HaltBatches)
+	w.RegisterActivity(f.RetryHeld)
 }

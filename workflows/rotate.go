@@ -72,6 +72,7 @@ type driven struct {
 	dirty   bool         // to be saved
 	goal    link.Key     // what the rotation was to lead to
 	joins   link.Members // the declared nodes, if some have yet to join
+	renew   bool         // where it is going is not where it was to go: another epoch follows
 	abort   string       // why it is to go back as soon as it is begun
 	why     string       // why it went back, or could not
 	verdict link.Outcome // how it ends, when that is not for its State to say
@@ -118,7 +119,7 @@ func (r *rotation) beginDue() {
 	if r.beginning != nil || r.retry != nil {
 		return
 	}
-	q := BeginRequest{Owner: r.id, Campaign: r.in.Campaign, Intent: r.in.Intent}
+	q := BeginRequest{Owner: r.id, Campaign: r.in.Campaign, Intent: r.in.Intent, Urgent: r.in.Urgent, IgnoreWindows: r.in.IgnoreWindows}
 	r.asked = nil
 	for i, d := range r.links {
 		if !d.begun && !d.done {
@@ -179,7 +180,7 @@ func (r *rotation) next() error {
 	if !r.cancelled {
 		s.AddReceive(r.outer.Done(), func(workflow.ReceiveChannel, bool) {
 			r.cancelled = true
-			r.abort(nil, "the workflow was cancelled")
+			r.abort(AbortRequest{Reason: "the workflow was cancelled"})
 		})
 	}
 	s.Select(r.ctx)

@@ -110,7 +110,7 @@ func TestItSaysHowItStands(t *testing.T) {
 		w.established("a", "b", "c")
 		w.change(dead, "b-down2")
 		w.mint = mintFails("c", fault.Unavailable)
-		r := w.newRun(campaign)
+		r := w.newRun(theCampaign)
 		time.AfterFunc(time.Minute, func() {
 			r.progress(func(out workflows.Outcome) {
 				want(t, out, res("a", link.Rotated, 2), res("b", link.Held, 1), res("c", link.Held, 0))
@@ -125,7 +125,7 @@ func TestItSaysHowItStands(t *testing.T) {
 				w.change(alive, "b-down2")
 			})
 		})
-		out := r.outcome(workflows.Batch{Campaign: campaign, Intent: workflows.ToRotate, Links: []keychain.LinkID{"a", "b", "c"}})
+		out := r.outcome(workflows.Batch{Campaign: theCampaign, Intent: workflows.ToRotate, Links: []keychain.LinkID{"a", "b", "c"}})
 		want(t, out, res("a", link.Rotated, 2), res("b", link.Rotated, 2), res("c", link.Rotated, 2))
 	})
 }
@@ -319,7 +319,7 @@ func TestARunTimeoutIsRefused(t *testing.T) {
 	for _, c := range []struct{ run, execution bool }{{true, false}, {false, true}} {
 		timeless(t, func(t *testing.T) {
 			w := newWorld(t, pair("a"))
-			r := w.newRun(campaign)
+			r := w.newRun(theCampaign)
 			r.timed.run, r.timed.execution = c.run, c.execution
 			err := r.execute(workflows.Batch{Intent: workflows.ToRotate, Links: []keychain.LinkID{"a"}})
 			refused := new(temporal.ApplicationError)

@@ -24,8 +24,8 @@ import (
 	"github.com/keyorch/keyorch/workflows"
 )
 
-// campaign is the ID of the workflow under test.
-const campaign = "rotate-1"
+// theCampaign is the ID of the workflow under test.
+const theCampaign = "rotate-1"
 
 // run is one run of Rotate in Temporal's test environment. All of it lives in a
 // synctest bubble, so that hours cost nothing.
@@ -54,7 +54,7 @@ func (w *world) newRun(id string) *run {
 	r.env.SetTestTimeout(forEver)
 	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id, TaskQueue: workflows.TaskQueue})
 	r.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&unlimited{run: r}}})
-	workflows.Register(r.env, w.activities())
+	workflows.Register(r.env, w.activities(), workflows.NewFleet(store{w}, view{w}, w))
 	r.env.RegisterActivityWithOptions(wait, activity.RegisterOptions{Name: "wait"})
 	w.mu.Lock()
 	w.running[id] = true
@@ -69,7 +69,7 @@ func (w *world) activities() *workflows.Activities {
 // rotate runs a batch to its end.
 func (w *world) rotate(ids ...keychain.LinkID) workflows.Outcome {
 	w.t.Helper()
-	return w.newRun(campaign).outcome(workflows.Batch{Campaign: campaign, Intent: workflows.ToRotate, Links: ids})
+	return w.newRun(theCampaign).outcome(workflows.Batch{Campaign: theCampaign, Intent: workflows.ToRotate, Links: ids})
 }
 
 // outcome runs Rotate and wants a result.
@@ -89,7 +89,7 @@ func (r *run) execute(in workflows.Batch) error {
 	r.env.ExecuteWorkflow(workflows.Rotate, in)
 	synctest.Wait() // for what the test does beside it
 	r.w.mu.Lock()
-	r.w.running[campaign] = false
+	r.w.running[theCampaign] = false
 	r.w.mu.Unlock()
 	return r.env.GetWorkflowError()
 }

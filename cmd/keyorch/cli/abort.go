@@ -3,14 +3,11 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
@@ -90,21 +87,14 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 }
 
 func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID, reason string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
-	defer cancel()
-	handle, err := w.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: owner, UpdateName: workflows.AbortUpdate, WaitForStage: client.WorkflowUpdateStageCompleted,
-		Args: []any{workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason}},
-	})
 	var answer workflows.AbortAnswer
-	if err == nil {
-		err = handle.Get(ctx, &answer)
-	}
-	if said := new(temporal.ApplicationError); errors.As(err, &said) {
-		return fault.New(fault.ParseKind(said.Type()), "%s", said.Message())
+	err := wiring.Campaigns{Client: w.temporal}.Ask(ctx, 2*dialTime, owner, workflows.AbortUpdate,
+		workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason}, &answer)
+	if fault.Is(err, fault.Unavailable) {
+		return fault.New(fault.Unknown, "abort %s: no worker answers for %s; one that comes back may still carry it out: see keyorch status", id, owner)
 	}
 	if err != nil {
-		return fault.New(fault.Unknown, "abort %s: no worker answers for %s; one that comes back may still carry it out: see keyorch status", id, owner)
+		return err
 	}
 	i := slices.IndexFunc(answer.Refused, func(d workflows.Denial) bool { return d.Link == id })
 	if i >= 0 {

@@ -15,16 +15,28 @@ import (
 // dialTime is how long a server may take to answer the first question.
 const dialTime = 5 * time.Second
 
-func (a *app) openStore(ctx context.Context) (*store.Store, error) {
-	return store.Open(ctx, store.EnvConfig(a.getenv))
+// observe is told of requests to a server, for metrics; nil: nobody is.
+type observe func(op string, took time.Duration, err error)
+
+func (a *app) openStore(ctx context.Context) (*store.Store, error) { return a.openStoreObserved(ctx, nil) }
+
+func (a *app) openStoreObserved(ctx context.Context, told observe) (*store.Store, error) {
+	c := store.EnvConfig(a.getenv)
+	c.Observe = told
+	return store.Open(ctx, c)
 }
 
 func (a *app) openCustody(ctx context.Context) (*custody.Custody, error) {
+	return a.openCustodyObserved(ctx, nil)
+}
+
+func (a *app) openCustodyObserved(ctx context.Context, told observe) (*custody.Custody, error) {
 	if a.getenv("VAULT_ADDR") == "" {
 		return nil, fault.New(fault.Invalid, "connect to vault: VAULT_ADDR is not set")
 	}
 	c, err := custody.Open(custody.Config{
 		Address: a.getenv("VAULT_ADDR"), Token: a.getenv("VAULT_TOKEN"), Namespace: a.getenv("VAULT_NAMESPACE"),
+		Observe: told,
 	})
 	if err != nil {
 		return nil, err
@@ -34,12 +46,12 @@ func (a *app) openCustody(ctx context.Context) (*custody.Custody, error) {
 	return c, c.Ping(ctx)
 }
 
-func (a *app) openTemporal(ctx context.Context, level string) (client.Client, error) {
+func (a *app) openTemporal(ctx context.Context, level string, more ...func(*client.Options)) (client.Client, error) {
 	log, err := a.logger(level)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	return wiring.DialTemporal(ctx, a.getenv("TEMPORAL_ADDRESS"), a.getenv("TEMPORAL_NAMESPACE"), log)
+	return wiring.DialTemporal(ctx, a.getenv("TEMPORAL_ADDRESS"), a.getenv("TEMPORAL_NAMESPACE"), log, more...)
 }

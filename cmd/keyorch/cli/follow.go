@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/workflows"
@@ -24,7 +25,7 @@ type rotateOutput struct {
 	Links    []workflows.Result `json:"links"`
 }
 
-// follow waits for a rotation, shows how it goes, and ends with its exit code.
+// follow waits for a campaign, shows how it goes, and ends with its exit code.
 // When the operator has waited enough, the rotation stays in place.
 func (a *app) follow(ctx context.Context, w *world, r *rotation, timeout time.Duration, out format) error {
 	waiting := ctx
@@ -33,38 +34,26 @@ func (a *app) follow(ctx context.Context, w *world, r *rotation, timeout time.Du
 		waiting, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	type end struct {
-		results []workflows.Result
-		err     error
-	}
-	ended := make(chan end, 1)
-	go func() {
-		results, err := w.ended(waiting, r)
-		ended <- end{results, err}
-	}()
 	show := a.progress(w, r, out)
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
 	for {
+		results, over := w.results(r)
+		if over || waiting.Err() != nil {
+			results = w.explained(results, r)
+			show.finish(results)
+			return a.conclude(w, r, results, out)
+		}
+		show.update(results)
 		select {
-		case e := <-ended:
-			if e.err != nil && waiting.Err() == nil {
-				show.close()
-				return e.err
-			}
-			if e.err != nil {
-				e.results = w.asTheyStand(context.WithoutCancel(ctx), r)
-			}
-			show.finish(e.results)
-			return a.conclude(r, e.results, out)
+		case <-waiting.Done():
 		case <-tick.C:
-			show.update()
 		}
 	}
 }
 
 // conclude prints the results and turns them into an exit code.
-func (a *app) conclude(r *rotation, results []workflows.Result, out format) error {
+func (a *app) conclude(w *world, r *rotation, results []workflows.Result, out format) error {
 	if out != asTable {
 		if err := out.print(a.out, rotateOutput{Campaign: r.campaign, Links: results}); err != nil {
 			return err
@@ -76,6 +65,9 @@ func (a *app) conclude(r *rotation, results []workflows.Result, out format) erro
 		}
 		_, _ = fmt.Fprintf(a.out, "%s: %d rotated, %d held, %d aborted, %d refused in %.1fs\n", r.campaign,
 			count[link.Rotated], count[link.Held], count[link.Aborted], count[link.Denied], time.Since(r.begun).Seconds())
+		if c, ok := w.view.Campaign(r.campaign); ok && c.State == campaign.Paused {
+			_, _ = fmt.Fprintf(a.out, "The campaign is paused: %s. Go on with `keyorch resume %s`.\n", c.Reason, r.campaign)
+		}
 		if count[link.Held] > 0 {
 			_, _ = fmt.Fprintln(a.out, "A held link is safe where it is, and goes on by itself. Ask `keyorch why LINK`.")
 		}
@@ -105,23 +97,20 @@ func (a *app) progress(w *world, r *rotation, out format) *progress {
 	}
 }
 
-func (p *progress) update() {
+func (p *progress) update(results []workflows.Result) {
 	if p.silent {
 		return
 	}
 	byPhase := map[link.Phase]int{}
 	done := 0
-	for _, id := range p.r.links {
-		record, ok := p.w.view.Record(id)
+	for _, res := range results {
+		record, ok := p.w.view.Record(res.Link)
 		switch {
 		case !ok || record.Last.Campaign != p.r.campaign:
 		case record.Owner == "":
 			done++
 			if !p.live {
-				p.line(workflows.Result{
-					Link: id, Outcome: record.Last.Outcome, Epoch: record.Last.Epoch, Phase: record.State.Phase,
-					Reason: record.Last.Reason, Seconds: record.Last.Ended.Sub(record.Last.Begun).Seconds(),
-				})
+				p.line(res)
 			}
 		default:
 			byPhase[record.State.Phase]++
@@ -159,8 +148,12 @@ func (p *progress) finish(results []workflows.Result) {
 	}
 }
 
+// fewLines is how many links a rotation may have for each to get a line of its
+// own; of more, only those that did not get their key do.
+const fewLines = 50
+
 func (p *progress) line(res workflows.Result) {
-	if p.printed[res.Link] {
+	if p.printed[res.Link] || len(p.r.links) > fewLines && res.Outcome == link.Rotated {
 		return
 	}
 	p.printed[res.Link] = true

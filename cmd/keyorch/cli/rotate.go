@@ -4,44 +4,43 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/sdk/temporal"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
-	"github.com/keyorch/keyorch/topology"
 	"github.com/keyorch/keyorch/workflows"
 )
 
 func (a *app) rotateVerb() *cobra.Command {
-	var site string
-	var all bool
+	var ask asked
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use:   "rotate [LINK...] [--site S] [--all]",
+		Use:   "rotate [LINK...] [--site S] [-l SELECTOR] [--all]",
 		Short: "Give links a new key and wait for it",
 		Long: `Rotate gives each of the links a new key: the nodes that receive accept it
 first, the nodes that send switch to it when all of those have confirmed, and the
 old key is forgotten when nothing keyed with it is in flight.
+
+The links are taken up in the waves of the policy that they name, or of --policy;
+without one, more than ten links begin with one link and then a tenth of them.
+What would refuse a link is checked before anything begins: see keyorch plan.
 
 A link whose nodes do not all confirm keeps its old key. After --timeout it is
 reported as held and the command ends with 4; the rotation stays in place and
 goes on by itself when the node answers.`,
 		Example: `  keyorch rotate dc1-dc2
   keyorch rotate --site dc2 --timeout 1m
+  keyorch rotate -l tier=core --policy nightly
   keyorch rotate --all -o json`,
 		ValidArgsFunction: a.completeLinks,
 	}
-	c.Flags().StringVar(&site, "site", "", "every link with a node at this site")
-	c.Flags().BoolVar(&all, "all", false, "every link")
+	ask.flags(c)
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for confirmations; 0 waits for ever")
 	out := formatFlag(c)
 	c.PreRunE = func(*cobra.Command, []string) error {
@@ -51,186 +50,138 @@ goes on by itself when the node answers.`,
 		return nil
 	}
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
-		links, err := choose(w.view.Topology(), args, site, all)
+		request, links, err := w.prepare(&ask, args)
 		if err != nil {
 			return err
 		}
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		r, err := w.startRotation(ctx, links)
-		if err != nil {
-			return err
-		}
-		return a.follow(ctx, w, r, timeout, *out)
+		return w.run(ctx, request, links, timeout, *out)
 	})
 	return c
 }
 
-// choose is the links that the operator named, in the order of the topology.
-func choose(t topology.Topology, names []string, site string, all bool) ([]keychain.LinkID, error) {
-	given := 0
-	for _, is := range []bool{len(names) > 0, site != "", all} {
-		if is {
-			given++
-		}
-	}
-	if given != 1 {
-		return nil, fault.New(fault.Invalid, "choose links: name some, or give --site or --all (one of the three)")
-	}
-	var unknown []string
-	for _, n := range names {
-		if _, ok := t.Link(keychain.LinkID(n)); !ok {
-			unknown = append(unknown, fmt.Sprintf("%q", n))
-		}
-	}
-	if len(unknown) > 0 {
-		return nil, fault.New(fault.Invalid, "choose links: no link %s is declared: see keyorch get links", strings.Join(unknown, ", "))
-	}
-	if site != "" && !slices.ContainsFunc(t.Sites, func(s topology.Site) bool { return string(s.Name) == site }) {
-		return nil, fault.New(fault.Invalid, "choose links: no site %q is declared: see keyorch get sites", site)
-	}
-	var chosen []keychain.LinkID
-	for _, l := range t.Links {
-		at := t.SitesOf(slices.Concat(l.Upstream, l.Downstream))
-		if all || slices.Contains(names, string(l.Name)) || slices.Contains(at, keychain.SiteID(site)) {
-			chosen = append(chosen, l.Name)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil, fault.New(fault.Invalid, "choose links: there are none")
-	}
-	return chosen, nil
+// asked is what an operator asks of a rotation, or of a plan of one.
+type asked struct {
+	links         *selecting
+	policy        string
+	reason        string
+	ignoreWindows bool
 }
 
-// rotation is a campaign that was started: one workflow a batch.
-type rotation struct {
-	campaign string
-	links    []keychain.LinkID
-	batches  []string // workflow IDs
-	begun    time.Time
+func (q *asked) flags(c *cobra.Command) {
+	q.links = selectFlags(c)
+	c.Flags().StringVar(&q.policy, "policy", "", "rotate by the waves and the budget of this policy")
+	c.Flags().StringVar(&q.reason, "reason", "", "why: it is kept with the campaign")
+	c.Flags().BoolVar(&q.ignoreWindows, "ignore-windows", false, "rotate though a window is closed")
 }
 
-// startRotation starts the workflows of a new campaign.
-func (w *world) startRotation(ctx context.Context, links []keychain.LinkID) (*rotation, error) {
-	r := &rotation{campaign: newCampaign(), links: links, begun: time.Now()}
-	campaigns := wiring.Campaigns{Client: w.temporal}
-	n := 0
-	for batch := range slices.Chunk(links, workflows.MaxBatch) {
-		n++
-		id := r.campaign
-		if len(links) > workflows.MaxBatch {
-			id = fmt.Sprintf("%s-%d", r.campaign, n)
-		}
-		err := campaigns.Start(ctx, id, workflows.Batch{Campaign: r.campaign, Intent: workflows.ToRotate, Links: batch})
-		if err != nil {
-			return nil, err
-		}
-		r.batches = append(r.batches, id)
+// prepare is the campaign that was asked for, and its links.
+func (w *world) prepare(q *asked, names []string) (workflows.CampaignRequest, []keychain.LinkID, error) {
+	t := w.view.Topology()
+	selection := q.links.of(names)
+	links, err := selection.Resolve(t)
+	if err != nil {
+		return workflows.CampaignRequest{}, nil, err
 	}
-	return r, nil
+	policy, err := policyFor(t, q.policy, links)
+	if err != nil {
+		return workflows.CampaignRequest{}, nil, err
+	}
+	return workflows.CampaignRequest{
+		Name: newCampaign(campaign.Rotation), Kind: campaign.Rotation, Policy: policy, Selection: selection, By: "operator",
+		Reason: q.reason, IgnoreWindows: q.ignoreWindows,
+	}, links, nil
 }
 
 // newCampaign is a name that sorts by time and that nobody else has.
-func newCampaign() string {
+func newCampaign(kind campaign.Kind) string {
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return "rotate-" + time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b[:])
+	return string(kind) + "-" + time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b[:])
 }
 
-// ended waits for every batch, and gives the results in the order of the links.
-// An error other than the end of ctx is a batch that failed.
-func (w *world) ended(ctx context.Context, r *rotation) ([]workflows.Result, error) {
-	var results []workflows.Result
-	for _, id := range r.batches {
-		out, err := w.endOf(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		results = append(results, out.Links...)
-	}
-	return results, nil
+// rotation is a campaign that is followed.
+type rotation struct {
+	campaign string
+	links    []keychain.LinkID
+	begun    time.Time
 }
 
-// askAgain is how long one question for the end of a workflow may hang. Temporal
-// may lose the notification that a workflow has ended; a new question then finds
-// that it has.
-const askAgain = 2 * time.Second
-
-func (w *world) endOf(ctx context.Context, id string) (out workflows.Outcome, err error) {
-	for {
-		asking, cancel := context.WithTimeout(ctx, askAgain)
-		err := w.temporal.GetWorkflow(asking, id, "").Get(asking, &out)
-		hung := asking.Err() != nil
-		cancel()
-		ended := new(temporal.WorkflowExecutionError)
-		switch {
-		case err == nil:
-			return out, nil
-		case ctx.Err() != nil:
-			return out, ctx.Err()
-		case errors.As(err, &ended):
-			return out, fault.New(fault.Unknown, "wait for %s: it did not end by itself; its links keep their keys, see keyorch status", id)
-		case !hung: // temporal is away; so the wait goes on
-			pause(ctx, askAgain)
-		}
+// run starts a campaign and follows it.
+func (w *world) run(ctx context.Context, in workflows.CampaignRequest, links []keychain.LinkID, timeout time.Duration, out format) error {
+	r := &rotation{campaign: in.Name, links: links, begun: time.Now()}
+	if err := (wiring.Campaigns{Client: w.temporal}).StartCampaign(ctx, in); err != nil {
+		return err
 	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
+	return w.app.follow(ctx, w, r, timeout, out)
 }
 
 // noWorker is why a rotation does not begin.
 const noWorker = "no worker answers; it begins when one does"
 
-// asTheyStand is the results of a rotation that has not ended: from the
-// workflows where a worker answers soon, and from the records otherwise.
-func (w *world) asTheyStand(ctx context.Context, r *rotation) []workflows.Result {
-	ctx, cancel := context.WithTimeout(ctx, askAgain)
-	defer cancel()
-	var results []workflows.Result
-	for _, id := range r.batches {
-		var out workflows.Outcome
-		if v, err := w.temporal.QueryWorkflow(ctx, id, "", workflows.ProgressQuery); err == nil && v.Get(&out) == nil {
-			results = append(results, out.Links...)
-		}
+// results is how every link of a campaign stands, in their order, and whether
+// nothing more is going to happen but in its tail.
+func (w *world) results(r *rotation) (results []workflows.Result, over bool) {
+	c, known := w.view.Campaign(r.campaign)
+	denied := map[keychain.LinkID]*campaign.Denial{}
+	for _, d := range w.view.Denials(r.campaign) {
+		denied[d.Link] = &d
 	}
-	all := make([]workflows.Result, 0, len(r.links))
+	now := time.Now()
+	over = true
 	for _, id := range r.links {
-		i := slices.IndexFunc(results, func(x workflows.Result) bool { return x.Link == id })
-		res := workflows.Result{Link: id, Outcome: link.Held, Reason: noWorker}
-		if i >= 0 {
-			res = results[i]
+		record, _ := w.view.Record(id)
+		record.Link = id
+		s := campaign.Stand(record, r.campaign, r.begun, now, 1<<62, denied[id])
+		res := workflows.Result{Link: id, Outcome: link.Outcome(s.Outcome), Epoch: s.Epoch, Phase: s.Phase, Reason: s.Reason}
+		if record.Last.Campaign == r.campaign {
+			until := record.Last.Ended
+			if until.IsZero() {
+				until = now
+			}
+			res.Seconds = until.Sub(record.Last.Begun).Round(time.Millisecond).Seconds()
 		}
-		if res.Outcome == link.Held {
-			res = w.held(res, r)
+		switch s.Outcome {
+		case campaign.InFlight:
+			res.Outcome, over = link.Held, false
+		case campaign.NotBegun:
+			res.Outcome, res.Reason, over = link.Held, notBegun(c, known), false
+			if c.State == campaign.Ended {
+				res.Outcome = link.Denied
+			}
+		case campaign.Skipped:
+			res.Outcome = link.Held
+		case campaign.Superseded:
+			res.Outcome = link.Denied
 		}
-		all = append(all, res)
+		results = append(results, res)
 	}
-	return all
+	return results, over || c.State == campaign.Ended || c.State == campaign.Paused
 }
 
-// held completes the result of a link in flight with what its record and its
-// nodes say.
-func (w *world) held(res workflows.Result, r *rotation) workflows.Result {
-	record, ok := w.view.Record(res.Link)
-	if !ok || record.Last.Campaign != r.campaign {
-		return res
+// notBegun is why a link of a campaign has not been begun.
+func notBegun(c campaign.Record, known bool) string {
+	switch {
+	case !known:
+		return noWorker
+	case c.State == campaign.Running:
+		return "not begun yet"
 	}
-	res.Seconds = time.Since(r.begun).Round(time.Millisecond).Seconds()
-	res.Epoch, res.Phase = record.State.Sends().Epoch, record.State.Phase
-	if record.Owner == "" { // it ended while we were looking
-		res.Outcome, res.Reason, res.Epoch = record.Last.Outcome, record.Last.Reason, record.Last.Epoch
-		return res
+	return fmt.Sprintf("not begun: the campaign is %s: %s", c.State, c.Reason)
+}
+
+// explained completes the results of links in flight with what holds them.
+func (w *world) explained(results []workflows.Result, r *rotation) []workflows.Result {
+	for i, res := range results {
+		record, ok := w.view.Record(res.Link)
+		if res.Outcome != link.Held || !ok || record.Last.Campaign != r.campaign || record.Owner == "" {
+			continue
+		}
+		if reason := w.explain(res.Link).Reason; reason != "" {
+			results[i].Reason = reason
+		}
 	}
-	if reason := w.explain(res.Link).Reason; reason != "" {
-		res.Reason = reason
-	}
-	return res
+	return results
 }

@@ -1,51 +1,68 @@
 package cli
 
 import (
+	"context"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/metrics"
 )
 
 func (a *app) workerVerb() *cobra.Command {
-	var level string
+	var level, listen string
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Drive rotations: the process that runs the workflows",
 		Args:  noArguments,
 	}
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	metricsFlag(c, &listen)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
 		log, err := a.logger(level)
 		if err != nil {
 			return err
 		}
-		s, err := a.openStore(ctx)
+		var m *metrics.Worker
+		var etcd, calls observe
+		if listen != "" {
+			m = wiring.WorkerMetrics()
+			etcd, calls = m.EtcdRequest, m.VaultRequest
+			stop, err := answerScrapes(ctx, listen, m.Handler(log), log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
+		s, err := a.openStoreObserved(ctx, etcd)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		vault, err := a.openCustody(ctx)
+		vault, err := a.openCustodyObserved(ctx, calls)
 		if err != nil {
 			return err
 		}
-		t, err := a.openTemporal(ctx, level)
+		t, err := a.openTemporal(ctx, level, wiring.WithMetrics(m))
 		if err != nil {
 			return err
 		}
 		defer t.Close()
-		return quietly(ctx, wiring.Worker{Store: s, Custody: vault, Temporal: t, Logger: log}.Run(ctx))
+		return quietly(ctx, wiring.Worker{Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m}.Run(ctx))
 	}
 	return c
 }
 
 func (a *app) agentVerb() *cobra.Command {
-	var site, stateDir, level string
+	var site, stateDir, level, listen string
 	var nodes []string
 	c := &cobra.Command{
 		Use:   "agent --site S [--node N ...]",
@@ -56,6 +73,7 @@ func (a *app) agentVerb() *cobra.Command {
 	c.Flags().StringArrayVar(&nodes, "node", nil, "serve only this node of the site (may be repeated)")
 	c.Flags().StringVar(&stateDir, "state-dir", "", "where the journal of turns is kept (default /var/lib/keyorch/SITE, or below $XDG_STATE_HOME)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	metricsFlag(c, &listen)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
 		if err := keychain.ValidName(site); err != nil {
@@ -73,18 +91,29 @@ func (a *app) agentVerb() *cobra.Command {
 		if stateDir == "" {
 			stateDir = a.stateDir(site)
 		}
-		s, err := a.openStore(ctx)
+		var m *metrics.Agent
+		var etcd, calls observe
+		if listen != "" {
+			m = wiring.AgentMetrics()
+			etcd, calls = m.EtcdRequest, m.VaultRequest
+			stop, err := answerScrapes(ctx, listen, m.Handler(log), log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
+		s, err := a.openStoreObserved(ctx, etcd)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		vault, err := a.openCustody(ctx)
+		vault, err := a.openCustodyObserved(ctx, calls)
 		if err != nil {
 			return err
 		}
 		agent := wiring.Agent{
 			Site: keychain.SiteID(site), StateDir: stateDir, Store: s, Custody: vault, Logger: log, Version: a.version(),
-			SimAddress: a.getenv("KEYORCH_SIM"),
+			SimAddress: a.getenv("KEYORCH_SIM"), Metrics: m,
 		}
 		for _, n := range nodes {
 			agent.Nodes = append(agent.Nodes, keychain.NodeID(n))
@@ -92,6 +121,29 @@ func (a *app) agentVerb() *cobra.Command {
 		return quietly(ctx, agent.Run(ctx))
 	}
 	return c
+}
+
+func metricsFlag(c *cobra.Command, listen *string) {
+	c.Flags().StringVar(listen, "metrics-listen", "", "answer Prometheus on this address, as in 127.0.0.1:9090 (default: no port is opened)")
+}
+
+// answerScrapes takes the address at once and answers there until the returned
+// function is called. A listener that breaks later stops nothing else: keys are
+// worth more than figures.
+func answerScrapes(ctx context.Context, address string, h http.Handler, log *slog.Logger) (stop func(), err error) {
+	s, err := metrics.Listen(ctx, address, h, log)
+	if err != nil {
+		return nil, err
+	}
+	log.InfoContext(ctx, "answering scrapes", "address", s.Address())
+	ctx, cancel := context.WithCancel(ctx)
+	var over sync.WaitGroup
+	over.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			log.ErrorContext(ctx, "no metrics any more", "error", err)
+		}
+	})
+	return func() { cancel(); over.Wait() }, nil
 }
 
 // stateDir is where a site's journal is kept when nobody says.

@@ -16,6 +16,7 @@ import (
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/metrics"
 	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -35,6 +36,7 @@ type Agent struct {
 	SimAddress string
 	Logger     *slog.Logger
 	Version    string
+	Metrics    *metrics.Agent // nil: none
 }
 
 // Run serves the nodes until ctx ends. Nodes that are declared later are taken
@@ -66,7 +68,7 @@ func (a Agent) Run(ctx context.Context) error {
 		return agents.Run(ctx, agents.Config{
 			Site: a.Site, Nodes: nodes, Store: agents.EtcdStore(a.Store), Custody: a.Custody, Journal: journal,
 			Who:    store.Agent{Instance: journal.Instance(), Host: host, PID: os.Getpid(), Version: a.Version, Started: time.Now().UTC()},
-			Logger: a.Logger,
+			Observe: a.observer(), Logger: a.Logger,
 		})
 	})
 	return group.Wait()

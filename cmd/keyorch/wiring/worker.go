@@ -13,6 +13,7 @@ import (
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/metrics"
 	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/workflows"
 )
@@ -26,6 +27,7 @@ type Worker struct {
 	Custody  *custody.Custody
 	Temporal client.Client
 	Logger   *slog.Logger
+	Metrics  *metrics.Worker // nil: none
 }
 
 // Run works until ctx ends, then finishes what it is doing and returns nil.
@@ -40,14 +42,17 @@ func (w Worker) Run(ctx context.Context) error {
 		WorkerStopTimeout: stopTime,
 		// Await holds a slot for as long as a batch has a link in flight.
 		MaxConcurrentActivityExecutionSize: 4096,
+		Interceptors:                       w.interceptors(),
 	})
-	workflows.Register(t, workflows.NewActivities(records{w.Store}, shown, w.Custody, campaigns))
+	kept := records{w.Store}
+	workflows.Register(t, workflows.NewActivities(kept, shown, w.Custody, campaigns), workflows.NewFleet(kept, shown, campaigns))
 	if err := t.Start(); err != nil {
 		return fault.New(fault.Unavailable, "start worker: temporal does not answer")
 	}
 	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
 	var mending sync.WaitGroup
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
+	mending.Go(func() { w.watch(ctx, shown) })
 	<-ctx.Done()
 	t.Stop()
 	mending.Wait()
@@ -55,10 +60,10 @@ func (w Worker) Run(ctx context.Context) error {
 }
 
 // records is the store as the workflows see it.
-type records struct{ store *store.Store }
+type records struct{ *store.Store }
 
 func (r records) Records(ctx context.Context, ids []keychain.LinkID) ([]link.Record, error) {
-	found, err := r.store.Records(ctx, ids)
+	found, err := r.Store.Records(ctx, ids)
 	if fault.Is(err, fault.Mismatch) {
 		// A record that cannot be read is nobody else's trouble. It is left out here,
 		// and cannot be overwritten: Commit finds that it is there.
@@ -72,7 +77,7 @@ func (r records) Commit(ctx context.Context, changes []workflows.Change) ([]work
 	for i, c := range changes {
 		in[i] = store.Change(c)
 	}
-	out, err := r.store.Commit(ctx, in)
+	out, err := r.Store.Commit(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,117 @@
+package workflows
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// gates reports whether the gates let the next step of s happen, and if not,
+// when they may with nobody doing anything; zero if that depends on a node.
+func (a *Activities) gates(r link.Record, s link.State, reports []keychain.Report, p topology.Policy, now time.Time) (open bool, until time.Time) {
+	seen := link.Snapshot{
+		State: s, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: p.Drain, Quiet: p.Quiet,
+	}
+	if c := p.Closed(now); !r.Last.Urgent {
+		seen.Closed, seen.ClosedUntil = c.Reason, c.Until
+	}
+	if s.Phase == link.Draining {
+		key := drainKey{r.Link, s.Turn}
+		seen.State.Since = a.drains.since(key, now)
+		seen.Quieted = a.drains.quieted(key, s, reports, now)
+	}
+	event, refusal := link.Check(seen)
+	if event != nil {
+		a.drains.forget(drainKey{r.Link, s.Turn})
+	}
+	return event != nil, refusal.Until
+}
+
+// missing is the nodes that a link goes on without, when it has waited for them
+// for as long as its policy says and the others are enough; if not yet, until is
+// no later than when that may be.
+func missing(s link.State, p topology.Policy, now, until time.Time) ([]keychain.NodeID, time.Time) {
+	if p.Quorum.IsZero() || s.Phase != link.Staging {
+		return nil, until
+	}
+	out, ok := link.Quorum(s, p.Quorum.Of(len(s.Downstream)))
+	if !ok {
+		return nil, until
+	}
+	if due := s.Since.Add(p.Wait); now.Before(due) {
+		if until.IsZero() || due.Before(until) {
+			until = due
+		}
+		return nil, until
+	}
+	return out, until
+}
+
+// drains measures draining by this process's own monotonic clock, from when it
+// first saw the link drain: clocks that differ between workers, or that jump,
+// can only make it longer.
+type drains struct {
+	mu   sync.Mutex
+	from map[drainKey]*drain
+}
+
+type drainKey struct {
+	link keychain.LinkID
+	turn keychain.Turn
+}
+
+// drain is one link that drains: since when, and since when each node's counter of
+// the old key has stood still.
+type drain struct {
+	since    time.Time
+	counters []link.Quieted
+}
+
+// of is the drain of k, which begins now if it was not known. The lock is held.
+func (d *drains) of(k drainKey, now time.Time) *drain {
+	if d.from == nil {
+		d.from = map[drainKey]*drain{}
+	}
+	if d.from[k] == nil {
+		d.from[k] = &drain{since: now}
+	}
+	return d.from[k]
+}
+
+func (d *drains) since(k drainKey, now time.Time) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.of(k, now).since
+}
+
+// quieted takes in what the reports count under the old key of s.
+func (d *drains) quieted(k drainKey, s link.State, reports []keychain.Report, now time.Time) []link.Quieted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	drain := d.of(k, now)
+	for _, r := range reports {
+		i := slices.IndexFunc(r.Counters, func(c keychain.Counter) bool { return c.Epoch == s.From.Epoch })
+		if i < 0 || !slices.Contains(s.Downstream, r.Node) {
+			continue
+		}
+		seen := link.Quieted{Node: r.Node, Epoch: s.From.Epoch, Packets: r.Counters[i].Packets, Since: now}
+		j := slices.IndexFunc(drain.counters, func(q link.Quieted) bool { return q.Node == r.Node })
+		switch {
+		case j < 0:
+			drain.counters = append(drain.counters, seen)
+		case drain.counters[j].Packets != seen.Packets:
+			drain.counters[j] = seen
+		}
+	}
+	return slices.Clone(drain.counters)
+}
+
+func (d *drains) forget(k drainKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.from, k)
+}

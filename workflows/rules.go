@@ -1,0 +1,153 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
+)
+
+// declared is a link as it counts now: without the nodes that are excluded.
+func (a *Activities) declared(t topology.Topology, id keychain.LinkID) (topology.Link, bool) {
+	l, ok := t.Link(id)
+	standing := a.view.Standing()
+	if !ok || len(standing.Exclusions) == 0 {
+		return l, ok
+	}
+	out := func(n keychain.NodeID) bool { _, is := standing.Excludes(t, n); return is }
+	l.Upstream = slices.DeleteFunc(slices.Clone(l.Upstream), out)
+	l.Downstream = slices.DeleteFunc(slices.Clone(l.Downstream), out)
+	return l, true
+}
+
+// leftBehind reports whether r may be taken from the workflow that has it, though
+// that may still run: its campaign has ended and it is part of the tail, or the
+// request is urgent. The store lets only one of the two write from then on.
+func (a *Activities) leftBehind(q BeginRequest, r link.Record) bool {
+	switch {
+	case q.Intent == ToMend, q.Intent == ToRejoin:
+		return false // they are in no hurry with a link that somebody has
+	case q.Urgent && q.Intent == ToRotate, q.Intent == ToRenew && r.Last.Campaign == q.Campaign:
+		return true
+	}
+	c, ok := a.view.Campaign(r.Last.Campaign)
+	return ok && c.State == campaign.Ended && c.Name != q.Campaign
+}
+
+// renewal is why the rotation that r is in is not the one that was asked for, or
+// empty. A key that nobody sends with yet is worth going on with while it is
+// young; in an emergency it is the key that somebody else could open.
+func renewal(q BeginRequest, r link.Record, tail time.Duration, now time.Time) string {
+	ours := r.Owner == q.Owner && r.Last.Minted.Equal(r.Last.Begun)
+	switch {
+	case ours, q.Intent == ToAbort, r.State.Restaging():
+		return ""
+	case q.Urgent && q.Intent == ToRotate:
+		return "an emergency asks for a newer key"
+	case q.Intent == ToRenew:
+		return "it is tried again with a newer key"
+	case r.State.Phase == link.Staging && tail > 0 && now.Sub(r.State.Since) > tail:
+		return fmt.Sprintf("its key was staged %v ago, and after %v it is not used any more", now.Sub(r.State.Since).Round(time.Second), tail)
+	}
+	return ""
+}
+
+// notNow is why a Steady link is not given a new key now, as far as it is denied.
+func (a *Activities) notNow(q BeginRequest, t topology.Topology, declared topology.Link, r link.Record, now time.Time) Begun {
+	switch {
+	case q.Intent == ToAbort:
+		return Begun{Denied: fmt.Sprintf("there is nothing to abort: it is Steady on epoch %d", r.State.To.Epoch)}
+	case len(declared.Upstream) == 0 || len(declared.Downstream) == 0:
+		return Begun{Denied: "it has an empty side: nobody is declared there, or all are excluded"}
+	case q.Intent == ToMend && r.Owner != q.Owner && !r.State.NeedsEpoch():
+		return Begun{Denied: fmt.Sprintf("no sender of it needs another epoch than %d", r.State.To.Epoch)}
+	case q.Intent == ToRejoin && r.Owner != q.Owner && len(back(a.view, r)) == 0:
+		return Begun{Denied: "no quarantined node of it is back"}
+	case q.Urgent:
+		return Begun{}
+	}
+	if c := t.PolicyOf(declared).Closed(now); !c.Open() && !q.IgnoreWindows {
+		return Begun{Denied: c.Reason, Closed: true}
+	}
+	standing := a.view.Standing()
+	if len(standing.Maintenance) == 0 {
+		return Begun{}
+	}
+	for _, s := range t.SitesOf(slices.Concat(declared.Upstream, declared.Downstream)) {
+		if m, ok := standing.Maintained(s, now); ok {
+			why := fmt.Sprintf("site %s is in maintenance until %s: %s", s, m.Until.UTC().Format(time.RFC3339), m.Reason)
+			return Begun{Denied: why, Site: s}
+		}
+	}
+	return Begun{}
+}
+
+// noteDenials writes down which links a campaign did not begin, and takes it back
+// for those that it did begin after all.
+func (a *Activities) noteDenials(ctx context.Context, name string, begun []Begun) error {
+	if _, ok := a.view.Campaign(name); !ok {
+		return nil
+	}
+	var denials []campaign.Denial
+	for _, b := range begun {
+		if b.Denied != "" {
+			denials = append(denials, campaign.Denial{
+				Link: b.Record.Link, Reason: b.Denied, At: time.Now().UTC(), Site: b.Site, Closed: b.Closed,
+			})
+		}
+	}
+	if len(denials) == 0 {
+		return nil
+	}
+	return a.store.Deny(ctx, name, denials)
+}
+
+// back is the quarantined nodes of r that an agent serves again.
+func back(view View, r link.Record) []keychain.NodeID {
+	if len(r.Quarantined) == 0 {
+		return nil
+	}
+	var nodes []keychain.NodeID
+	for _, q := range r.Quarantined {
+		nodes = append(nodes, q.Node)
+	}
+	return view.Present(nodes)
+}
+
+// withoutAbsent is declared without the quarantined nodes that are not back: they
+// would hold the link as soon as they were to join it.
+func (a *Activities) withoutAbsent(r link.Record, declared topology.Link) topology.Link {
+	present := back(a.view, r)
+	declared.Downstream = slices.DeleteFunc(slices.Clone(declared.Downstream), func(n keychain.NodeID) bool {
+		return slices.ContainsFunc(r.Quarantined, func(q link.Quarantine) bool { return q.Node == n }) && !slices.Contains(present, n)
+	})
+	return declared
+}
+
+// stillOut is the quarantined nodes that are no part of s.
+func stillOut(q []link.Quarantine, s link.State) []link.Quarantine {
+	return slices.DeleteFunc(slices.Clone(q), func(q link.Quarantine) bool { return slices.Contains(s.Downstream, q.Node) })
+}
+
+// leaveBehind goes on without the nodes that the others are enough without.
+func (r *rotation) leaveBehind(d *driven, n News) {
+	if len(n.Missing) == 0 {
+		return
+	}
+	before := d.State
+	kept := link.Members{Upstream: before.Upstream, At: n.At}
+	kept.Downstream = slices.DeleteFunc(slices.Clone(before.Downstream), func(id keychain.NodeID) bool { return slices.Contains(n.Missing, id) })
+	if r.apply(d, kept) != nil {
+		return
+	}
+	for _, id := range n.Missing {
+		d.Quarantined = append(d.Quarantined, link.Quarantine{
+			Node: id, Epoch: before.To.Epoch, Since: n.At, Reason: fmt.Sprintf("it did not confirm epoch %d, and the others were enough", before.To.Epoch),
+		})
+	}
+}
