@@ -90,6 +90,7 @@ func TestStand(t *testing.T) {
 		{"refused", link.Record{Last: other(-time.Hour)}, noon(), 0, refused, "refused", "no"},
 		{"refused because another one has it", link.Record{Last: other(time.Minute)}, noon(), 0, refused, "refused", "no"},
 		{"skipped", link.Record{}, noon(), 0, &campaign.Denial{Link: "a", Reason: "maintenance", Site: "dc1"}, campaign.Skipped, "maintenance"},
+		{"skipped for its window", link.Record{}, noon(), 0, &campaign.Denial{Link: "a", Reason: "closed", Closed: true}, campaign.Skipped, "closed"},
 		{"refused, and begun all the same", link.Record{Last: mine(link.Rotated, at(time.Minute))}, noon(), 0, refused, "rotated", "because"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

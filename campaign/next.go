@@ -84,6 +84,7 @@ func Next(r Record, now time.Time, asks Asks) Decision {
 		c.goBack()
 	case Ended:
 	}
+	c.forget() // a launch gives what had run out of time another Wait
 	c.Next = c.ahead()
 	return c.Decision
 }

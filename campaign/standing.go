@@ -13,7 +13,7 @@ import (
 //
 // A rotation of this campaign decides first: how it ended, or that it is in
 // flight, or held. Then the last completed rotation, if another campaign has come
-// since; then the denial: refused, or skipped when it names a site; then whether
+// since; then the denial: refused, or skipped (Denial.Skips); then whether
 // another campaign has begun the link since the wave began, which is superseded.
 // Otherwise the link is not begun.
 func Stand(r link.Record, name string, begun, now time.Time, wait time.Duration, denied *Denial) Standing {
