@@ -18,7 +18,9 @@ const dialTime = 5 * time.Second
 // observe is told of requests to a server, for metrics; nil: nobody is.
 type observe func(op string, took time.Duration, err error)
 
-func (a *app) openStore(ctx context.Context) (*store.Store, error) { return a.openStoreObserved(ctx, nil) }
+func (a *app) openStore(ctx context.Context) (*store.Store, error) {
+	return a.openStoreObserved(ctx, nil)
+}
 
 func (a *app) openStoreObserved(ctx context.Context, told observe) (*store.Store, error) {
 	c := store.EnvConfig(a.getenv)

@@ -67,7 +67,7 @@ func (a Agent) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return agents.Run(ctx, agents.Config{
 			Site: a.Site, Nodes: nodes, Store: agents.EtcdStore(a.Store), Custody: a.Custody, Journal: journal,
-			Who:    store.Agent{Instance: journal.Instance(), Host: host, PID: os.Getpid(), Version: a.Version, Started: time.Now().UTC()},
+			Who:     store.Agent{Instance: journal.Instance(), Host: host, PID: os.Getpid(), Version: a.Version, Started: time.Now().UTC()},
 			Observe: a.observer(), Logger: a.Logger,
 		})
 	})
