@@ -135,6 +135,8 @@ func TestNextTimesOfASchedule(t *testing.T) {
 			[]string{"2026-03-29T04:00:00+02:00", "2026-03-30T04:00:00+02:00"}},
 		{"a time that does not exist is left out", "Europe/Berlin", "30 2 * * *", "2026-03-28T12:00:00+01:00",
 			[]string{"2026-03-30T02:30:00+02:00", "2026-03-31T02:30:00+02:00"}},
+		{"a time that comes twice fires twice", "Europe/Berlin", "30 2 * * *", "2026-10-24T12:00:00+02:00",
+			[]string{"2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"}},
 		{"without a zone it is UTC", "", "0 2 * * mon", "2026-06-01T04:00:00+02:00",
 			[]string{"2026-06-08T02:00:00Z", "2026-06-15T02:00:00Z"}},
 		{"the moment itself is past", "", "*/10 * * * *", "2026-06-01T00:10:00Z", []string{"2026-06-01T00:20:00Z", "2026-06-01T00:30:00Z"}},

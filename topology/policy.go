@@ -21,12 +21,13 @@ type Policy struct {
 	// well, on every downstream device that counts; zero asks for no counters.
 	Quiet time.Duration
 	// Waves are the parts of a campaign, one after the other. The last one takes
-	// what is left.
+	// what is left; Parse refuses policies whose last one does not say so. None
+	// leaves it to package campaign.
 	Waves []Wave
 	// Budget is how much may go wrong before a campaign stops.
 	Budget Budget
 	// Wait is how long a wave may wait for confirmations before its unfinished
-	// links count as held.
+	// links count as held, at least a second. Zero is read back as DefaultWait.
 	Wait time.Duration
 	// Tail is how long a held link keeps a staged key that nobody sends with, and
 	// how old such a key may be for the next campaign to go on with it.
@@ -49,7 +50,8 @@ type Policy struct {
 }
 
 // Amount is a number, or a share of a whole in percent, as in "5" and "10%". The
-// zero Amount is none. At most one of the two is set.
+// zero Amount is none. At most one of the two is set: Number up to MaxNumber,
+// Percent up to 100.
 type Amount struct {
 	Number  int     `json:"number,omitempty"`
 	Percent float64 `json:"percent,omitempty"`
@@ -74,7 +76,7 @@ type Budget struct {
 	// Campaign is a part of all links of the campaign, Wave of those of one wave.
 	Campaign Amount `json:"campaign"`
 	Wave     Amount `json:"wave"`
-	// OnSpent is what happens when more fail.
+	// OnSpent is what happens when more fail. Empty is read back as PauseWhenSpent.
 	OnSpent OnSpent `json:"onSpent"`
 }
 
@@ -94,8 +96,9 @@ type KeyAge struct {
 }
 
 // Window is a time of the week in which links may be rotated. From and To are
-// times of day, "22:00"; To before From is on the following day. No Days means
-// every day, and Days are those on which the window begins.
+// times of day, "22:00", and To may be "24:00"; To before From is on the following
+// day. No Days means every day, and Days are those on which the window begins.
+// What that means when the clock changes is said at Closed.
 type Window struct {
 	Days []time.Weekday `json:"days,omitempty"`
 	From string         `json:"from"`
@@ -111,8 +114,9 @@ type Freeze struct {
 }
 
 // Schedule is when a campaign begins by itself. Cron has five fields and is read
-// in the policy's zone; empty means never. Every start is put off by a random
-// time up to Jitter.
+// in the policy's zone; empty means never. One of the fields for days is "*",
+// because readers of cron differ in what both together mean. Every start is put
+// off by a random time up to Jitter.
 type Schedule struct {
 	Cron   string        `json:"cron,omitempty"`
 	Jitter time.Duration `json:"jitter,omitempty"`
