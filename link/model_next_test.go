@@ -101,7 +101,7 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 			}
 			next.issued[next.turn] = a.asked
 			for i := range next.n {
-				next.n[i].reports = 0
+				next.n[i].reports, next.n[i].said = 0, said{}
 			}
 		case a.asked.accept != w.issued[w.turn].accept || a.asked.send != w.issued[w.turn].send:
 			c.t.Fatalf("%v in %+v: the orders changed, the Turn did not", h, w)
@@ -164,7 +164,7 @@ func (c *checker) settle(w *world, n world) world {
 	taught := (n.m.from == 0 || n.m.kcv[n.m.from] != unknown) && (n.m.to == 0 || n.m.kcv[n.m.to] != unknown)
 	for i := range n.n {
 		x := &n.n[i]
-		if taught && !x.awaited && !c.c.keep {
+		if taught && !x.awaited {
 			x.reports = 0 // nothing in them is news
 		}
 		if !x.dark {
@@ -226,6 +226,7 @@ func (w *world) bury() {
 		x := &w.n[i]
 		x.started, x.marked, x.held, x.gone = x.started&alive, x.marked&alive, x.held&alive, x.gone&alive
 		x.accepts &= alive
+		x.said.lost &= alive
 	}
 }
 

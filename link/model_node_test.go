@@ -32,6 +32,15 @@ type node struct {
 	needs uint8
 	// reports of the present Turn, made and perhaps not delivered yet.
 	reports reports
+	said    said // the last of them; with config.recall only
+}
+
+// said is what a node said last in the present Turn. A Drift of an older one would
+// be no finding of now.
+type said struct {
+	ever          bool
+	sends         uint8
+	accepts, lost keys
 }
 
 // reports is a set of them, one bit each. A report is three bits for the epochs
@@ -49,6 +58,7 @@ func (n node) order() (x uint64) {
 		v    uint64
 		bits int
 	}{
+		{flag(n.said.ever), 1}, {uint64(n.said.sends), 2}, {uint64(n.said.accepts), 4}, {uint64(n.said.lost), 4},
 		{flag(n.up), 1}, {flag(n.down), 1}, {flag(n.awaited), 1}, {flag(n.dark), 1}, {uint64(n.lost), 4},
 		{uint64(n.journal), 5}, {uint64(n.started), 4}, {uint64(n.marked), 4}, {uint64(n.accepts), 4},
 		{uint64(n.sends), 2}, {uint64(n.held), 4}, {uint64(n.gone), 4}, {uint64(n.needs), 5},
@@ -235,6 +245,9 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 			says.accepts = want.accept
 		}
 		n = n.reported(says)
+		if c.recall {
+			n.said = said{ever: true, sends: says.sends, accepts: says.accepts, lost: n.marked}
+		}
 	}
 	emit("obeyed and reported", n)
 	n.journal = max(n.journal, i)

@@ -47,7 +47,7 @@ type config struct {
 	wrong        int  // the slot that unwraps another key as epoch 2; -1 for none
 	moves        uint8
 	quorum       int  // so many downstream nodes are enough; movers leave in no other way
-	keep         bool // reports stay after they have nothing new to say, for Drift
+	recall       bool // worlds remember what every node said last, for Drift
 	helped       bool // it takes an operator to get out of some worlds
 	broken       broken
 	plain        bool // without the reductions: the names stay, to be read
