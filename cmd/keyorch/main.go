@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // policies name time zones, and a container may know none
 
 	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 )
