@@ -28,8 +28,8 @@ type Config struct {
 	// Observe, if not nil, is told of every exchange with etcd: its kind, one of
 	// OpGet, OpTxn and OpLease, how long it took, and nil or the fault that it
 	// ended with. A write that lost against its guard is no fault. It is called by
-	// many goroutines at once, and must not block. Watches and heartbeats are not
-	// told.
+	// many goroutines at once, and must not block. Watches, heartbeats
+	// and what its caller cancelled are not told.
 	Observe func(op string, took time.Duration, err error)
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -14,6 +15,9 @@ import (
 // is kept.
 const HistoryKept = 64
 
+// tidyEvery is how many Turns share one deletion.
+const tidyEvery = 16
+
 // History is what is kept of a link's past, oldest first: an entry for each
 // Commit that entered a new Turn, written in the same transaction. It is empty
 // for a link without a past. A broken document is left out and named by a
@@ -23,7 +27,7 @@ func (s *Store) History(ctx context.Context, id keychain.LinkID) ([]link.Entry, 
 	if err := validNames(id); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "read the history of %q", id)
 	}
-	return readAll(ctx, s, s.keys.past(id), func(e entry) (link.Entry, error) {
+	entries, err := readAll(ctx, s, s.keys.past(id), func(e entry) (link.Entry, error) {
 		var past link.Entry
 		if err := decode(e, &past); err != nil {
 			return link.Entry{}, err
@@ -33,6 +37,11 @@ func (s *Store) History(ctx context.Context, id keychain.LinkID) ([]link.Entry, 
 		}
 		return past, nil
 	})
+	if n := len(entries); n > 0 {
+		now := entries[n-1].Turn
+		entries = slices.DeleteFunc(entries, func(past link.Entry) bool { return past.Turn+HistoryKept <= now })
+	}
+	return entries, err
 }
 
 // addPast puts an entry into the link's history when the change enters a new Turn,
@@ -46,8 +55,9 @@ func (s *Store) addPast(u *unit, c Change, old document) error {
 	if err := u.put(s.keys.entry(past.Link, past.Turn), past); err != nil {
 		return err
 	}
-	// Turns may be passed over between two commits: whatever is older goes.
-	if past.Turn > HistoryKept {
+	// What is too old is deleted once in a while, and read no more until then. Turns
+	// may be passed over between two commits: whatever is older goes.
+	if past.Turn > HistoryKept && past.Turn/tidyEvery != old.Record.State.Turn/tidyEvery {
 		u.ops = append(u.ops, clientv3.OpDelete(s.keys.past(past.Link).from,
 			clientv3.WithRange(s.keys.entry(past.Link, past.Turn-HistoryKept+1))))
 	}

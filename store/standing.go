@@ -86,21 +86,32 @@ func (s *Store) undecide(ctx context.Context, key, none string) error {
 	return s.failed(ctx, err, "delete %s from etcd", key)
 }
 
-// Standing is what operators have decided for a time. A broken document is left
-// out and named by a Mismatch error, which comes with the rest.
+// Standing is what operators have decided for a time. A broken document is named by
+// a Mismatch error, which comes with the rest. A broken maintenance is left out, and
+// a broken exclusion is not: whom it is about is in its key, and who was shut out
+// must not come back by an accident.
 func (s *Store) Standing(ctx context.Context) (topology.Standing, error) {
 	maintenance, errM := readAll(ctx, s, s.keys.allMaintenance(), s.maintenance)
 	if errM != nil && !fault.Is(errM, fault.Mismatch) {
 		return topology.Standing{}, errM
 	}
-	exclusions, errX := readAll(ctx, s, s.keys.exclusions(), s.exclusion)
-	if errX != nil && !fault.Is(errX, fault.Mismatch) {
-		return topology.Standing{}, errX
+	entries, _, err := s.list(ctx, s.keys.exclusions())
+	if err != nil {
+		return topology.Standing{}, err
 	}
-	return standing(maintenance, exclusions), errors.Join(errM, errX)
+	errs := []error{errM}
+	var exclusions []topology.Exclusion
+	for _, e := range entries {
+		x, err := s.exclusion(e)
+		errs = append(errs, err)
+		if x.Node != "" || x.Site != "" {
+			exclusions = append(exclusions, x)
+		}
+	}
+	return standing(maintenance, exclusions), errors.Join(errs...)
 }
 
-// maintenance and exclusion read one decision.
+// maintenance reads one maintenance.
 func (s *Store) maintenance(e entry) (topology.Maintenance, error) {
 	var m topology.Maintenance
 	if err := decode(e, &m); err != nil {
@@ -112,15 +123,24 @@ func (s *Store) maintenance(e entry) (topology.Maintenance, error) {
 	return m, nil
 }
 
+// exclusion reads one exclusion. Of a broken one it gives what the key says, with
+// the error.
 func (s *Store) exclusion(e entry) (topology.Exclusion, error) {
 	var x topology.Exclusion
-	if err := decode(e, &x); err != nil {
-		return topology.Exclusion{}, err
+	err := decode(e, &x)
+	if err == nil {
+		if key, _, bad := s.exclusionKey(x); bad == nil && key == e.key {
+			return x, nil
+		}
 	}
-	if key, _, err := s.exclusionKey(x); err != nil || key != e.key {
-		return topology.Exclusion{}, broken(e.key)
+	x = topology.Exclusion{Reason: "the document of this exclusion is broken"}
+	switch p, ok := s.keys.parse(e.key); {
+	case ok && p.names[0] == ofNode:
+		x.Node = keychain.NodeID(p.names[1])
+	case ok && p.names[0] == ofSite:
+		x.Site = keychain.SiteID(p.names[1])
 	}
-	return x, nil
+	return x, broken(e.key)
 }
 
 // standing puts decisions together, each kind sorted as it is promised.

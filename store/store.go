@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -190,9 +191,10 @@ func (s *Store) gets(ctx context.Context, gets []clientv3.Op) (*clientv3.TxnResp
 	return resp, err
 }
 
-// observe tells of one exchange that began then and ended with etcd's err.
+// observe tells of one exchange that began then and ended with etcd's err. Nothing
+// is known of one that its caller cancelled.
 func (s *Store) observe(ctx context.Context, op string, began time.Time, err error) {
-	if s.config.Observe != nil {
+	if s.config.Observe != nil && (err == nil || !errors.Is(ctx.Err(), context.Canceled)) {
 		s.config.Observe(op, time.Since(began), s.failed(ctx, err, "%s in etcd", op))
 	}
 }

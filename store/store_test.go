@@ -68,13 +68,21 @@ func TestEveryKeyIsReadBack(t *testing.T) {
 		{l.order("x", "a", "ab"), inOrders, "x a ab"},
 		{l.observation("x", "a", "ab"), inObservations, "x a ab"},
 		{l.agent("x", "a"), inAgents, "x a"},
+		{l.campaign("nightly"), inCampaigns, "nightly"},
+		{l.denial("nightly", "ab"), inDenials, "nightly ab"},
+		{l.batch("nightly", 7), inWaves, "nightly 000007"},
+		{l.maintenance("x"), inMaintenance, "x"},
+		{l.excludedNode("a"), inExclusions, "node a"},
+		{l.excludedSite("x"), inExclusions, "site x"},
+		{l.entry("ab", 7), inPast, "ab 00000000000000000007"},
 	} {
 		p, ok := l.parse(c.key)
 		if !ok || p.folder != c.folder || strings.Join(p.names, " ") != c.names {
 			t.Errorf("%s is read as %+v, %v", c.key, p, ok)
 		}
 	}
-	for _, key := range []string{"", "/other/links/ab", l.root + "/links/ab/cd", l.root + "/stranger/ab", l.topologyRevision()} {
+	for _, key := range []string{"", "/other/links/ab", l.root + "/links/ab/cd", l.root + "/stranger/ab", l.topologyRevision(),
+		l.root + "/campaigns/a/b", l.root + "/maintenance", l.root + "/exclusions/a", l.root + "/past/ab", l.root} {
 		if p, ok := l.parse(key); ok {
 			t.Errorf("%q is read as %+v", key, p)
 		}
@@ -94,6 +102,16 @@ func TestTheSpansHoldWhatTheyShould(t *testing.T) {
 		{l.order("0", "0", "0"), false, false},
 		{l.declaration("Site", "x"), false, true},
 		{l.topologyRevision(), false, false},
+		{l.campaign("0"), true, false},
+		{l.campaign("zz"), true, false},
+		{l.denial("zz", "zz"), true, false},
+		{l.maintenance("zz"), true, false},
+		{l.excludedNode("zz"), true, false},
+		{l.excludedSite("0"), true, false},
+		{l.batch("0", 0), false, false},
+		{l.batch("zz", maxBatch), false, false},
+		{l.entry("0", 0), false, false},
+		{l.entry("zz", 1<<63), false, false},
 	} {
 		if in(l.facts(), c.key) != c.facts || in(l.topology(), c.key) != c.topology {
 			t.Errorf("%s is in the wrong span", c.key)
@@ -101,6 +119,29 @@ func TestTheSpansHoldWhatTheyShould(t *testing.T) {
 	}
 	if in(l.orders("x", "a"), l.order("x", "a1", "ab")) {
 		t.Error("the orders of a hold those of a1")
+	}
+	if in(l.denials("night"), l.denial("night-2", "ab")) || in(l.batches("night"), l.batch("night-2", 0)) || in(l.past("ab"), l.entry("ab-2", 1)) {
+		t.Error("what belongs to one name holds what belongs to a longer one")
+	}
+	if l.batch("n", 9) > l.batch("n", 10) || l.batch("n", 99_999) > l.batch("n", maxBatch) || l.entry("ab", 9) > l.entry("ab", 1<<63) {
+		t.Error("keys with numbers are not in the order of the numbers")
+	}
+}
+
+func TestCampaignNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"nightly": true, "nightly-2026-11-22t03-00-00z": true, "0": true, strings.Repeat("a", maxCampaign): true,
+		"": false, "-a": false, "a-": false, "A": false, "a.b": false, "a:b": false, "a/b": false, "a b": false, "ä": false,
+		"a\x00": false, strings.Repeat("a", maxCampaign+1): false,
+	} {
+		if err := validCampaign(name); (err == nil) != ok {
+			t.Errorf("validCampaign(%q) = %v", name, err)
+		}
+	}
+	for _, name := range []string{"a", "a-b", "0-", "-", "a_b", "ab9"} {
+		if (validCampaign(name) == nil) != (keychain.ValidName(name) == nil) {
+			t.Errorf("%q: a campaign may be named so, or a link, and not both", name)
+		}
 	}
 }
 

@@ -31,8 +31,8 @@ func (d *decided) put(s *Store, p path, e entry) error {
 		return err
 	}
 	x, err := s.exclusion(e)
-	if err == nil {
-		d.exclusions[e.key] = x
+	if x.Node != "" || x.Site != "" {
+		d.exclusions[e.key] = x // a broken one excludes all the same
 	}
 	return err
 }
@@ -105,8 +105,8 @@ func (v *View) Denials(name string) []campaign.Denial {
 	return all
 }
 
-// Standing is what operators have decided for a time. It costs nothing until they
-// decide something else.
+// Standing is what operators have decided for a time, as Store.Standing gives it. It
+// costs nothing until they decide something else.
 func (v *View) Standing() topology.Standing {
 	v.mu.RLock()
 	made := v.decided.made

@@ -127,11 +127,7 @@ func testLostAnswer(t *testing.T, e *env) {
 		done <- result{out, err}
 	}()
 	receive(t, "the answer to the write gets lost", lost)
-	until(t, "the wire is cut", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.isCut
-	})
+	w.isDown(t)
 	w.mend(nil)
 	got := receive(t, "the commit", done)
 	must(t, got.err)

@@ -62,6 +62,20 @@ func Run(t *testing.T, srv Server) {
 		{"applying says what it did", testApply},
 		{"an apply from an older topology is refused", testApplyGuard},
 		{"ten thousand declarations are applied in order", testApplyMany},
+		{"a campaign is written over the version it was made from", testCampaigns},
+		{"of two versions of a campaign exactly one is written", testCampaignGuard},
+		{"a campaign whose answer was lost is found out", testCampaignLostAnswer},
+		{"no name gets out of its folder", testEscapes},
+		{"ten thousand links are put into batches in few transactions", testBatches},
+		{"ten thousand denials are written in few transactions", testDenials},
+		{"dropping a campaign drops all of it and nothing else", testDropCampaign},
+		{"decisions stand until they are taken back", testStanding},
+		{"a broken exclusion still excludes", testBrokenStanding},
+		{"a view and its subscriptions follow campaigns and decisions", testViewOfCampaigns},
+		{"a view that reads anew forgets what was dropped meanwhile", testViewReadsCampaignsAnew},
+		{"the history has one entry a turn", testHistory},
+		{"the history is bounded", testHistoryIsBounded},
+		{"every exchange with etcd can be observed", testObserve},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newEnv(t, srv)) })
 	}

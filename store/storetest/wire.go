@@ -48,6 +48,16 @@ func (w *wire) cut() {
 	clear(w.conns)
 }
 
+// isDown waits until the wire is cut.
+func (w *wire) isDown(t *testing.T) {
+	t.Helper()
+	until(t, "the wire is cut", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.isCut
+	})
+}
+
 // mend lets new connections through, and asks f about every answer.
 func (w *wire) mend(f func() bool) {
 	w.mu.Lock()
