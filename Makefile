@@ -34,10 +34,10 @@ verify: ## format, tidy, vet, lint, determinism of workflows, generated files, i
 	$(TOOL) workflowcheck ./workflows
 	$(GO) test .
 	$(GO) test -run 'Phases|Scripts' ./link
-	$(GO) test -run 'Schema|Example' ./topology
+	$(GO) test -run 'Schema|Example|Reference' ./topology ./metrics
 
-generate: ## write generated files anew: the phase diagram, the scripts' expected output
-	$(GO) test ./link ./topology ./workflows -update
+generate: ## write generated files anew: the phase diagram, the scripts' expected output, the metrics' reference
+	$(GO) test ./link ./topology ./workflows ./metrics -update
 
 bench: ## links a second, beside the same Vault and etcd calls without Temporal
 	$(GO) test -run '^$$' -bench . ./link ./topology

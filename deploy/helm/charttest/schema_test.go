@@ -47,6 +47,8 @@ func TestSchemaRefuses(t *testing.T) {
 		{"every capability", "agents", `agent.capabilities=["ALL"]`, "/agent/capabilities/0"},
 		{"a capability with CAP_", "agents", `agent.capabilities=["CAP_NET_ADMIN"]`, "/agent/capabilities/0"},
 		{"capabilities for another user than root", "full", `agent.runAsUser=1000`, "/agent/runAsUser"},
+		{"a port that needs a privilege", "full", `metrics.port=80`, "/metrics/port"},
+		{"a port that there is not", "full", `metrics.port=70000`, "/metrics/port"},
 		{"nothing to install", "worker", `worker.enabled=false`, "/worker/enabled"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

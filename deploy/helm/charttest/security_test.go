@@ -13,8 +13,8 @@ import (
 )
 
 // weaknesses lists what a pod has that the chart must not give it. May says which
-// capabilities were asked for.
-func weaknesses(pod corev1.PodSpec, root bool, may []corev1.Capability) []string {
+// capabilities were asked for, and metrics whether a port was.
+func weaknesses(pod corev1.PodSpec, root, metrics bool, may []corev1.Capability) []string {
 	var found []string
 	add := func(bad bool, what string) {
 		if bad {
@@ -41,7 +41,7 @@ func weaknesses(pod corev1.PodSpec, root bool, may []corev1.Capability) []string
 		add(s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem, "a writable root")
 		add(s.Capabilities == nil || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}), "capabilities that are not dropped")
 		add(s.Capabilities != nil && !slices.Equal(s.Capabilities.Add, may), "capabilities that nobody asked for")
-		add(len(c.Ports) > 0, "ports")
+		add(len(c.Ports) > 0 && !metrics || len(c.Ports) > 1, "ports")
 		for _, e := range c.Env {
 			path := strings.HasPrefix(e.Value, "/etc/keyorch/")
 			secret := regexp.MustCompile(`TOKEN|KEY|PASSWORD|SECRET`).MatchString(e.Name)
@@ -58,10 +58,49 @@ func TestPodsAreConfined(t *testing.T) {
 			if set == "full" && part == "agent" {
 				may = []corev1.Capability{"NET_ADMIN"}
 			}
-			for _, w := range weaknesses(pod.Spec, part == "agent", may) {
+			for _, w := range weaknesses(pod.Spec, part == "agent", set == "full", may) {
 				t.Errorf("%s: %s has %s", set, part, w)
 			}
 		}
+	}
+}
+
+// TestAPortIsOpenedWhenMetricsAreAskedForOnly, and where Prometheus is told.
+func TestAPortIsOpenedWhenMetricsAreAskedForOnly(t *testing.T) {
+	for set, enabled := range map[string]bool{"worker": false, "agents": false, "full": true} {
+		for part, pod := range mustParse(t, set).pods() {
+			c := pod.Spec.Containers[0]
+			if told := slices.Contains(c.Args, "--metrics-listen=:9464"); told != enabled || len(c.Ports) > 0 != enabled {
+				t.Errorf("%s: %s is told to listen: %v, and has ports %v", set, part, told, c.Ports)
+			}
+			if enabled && c.Ports[0].ContainerPort != 9464 {
+				t.Errorf("%s: %s has port %d", set, part, c.Ports[0].ContainerPort)
+			}
+			for annotation, want := range map[string]string{"scrape": "true", "port": "9464", "path": "/metrics"} {
+				if !enabled {
+					want = ""
+				}
+				if got := pod.Annotations["prometheus.io/"+annotation]; got != want {
+					t.Errorf("%s: prometheus.io/%s of %s is %q, want %q", set, annotation, part, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestOwnAnnotationsGoBeforeThoseForPrometheus(t *testing.T) {
+	vals := values(t, "full")
+	vals["agent"].(map[string]any)["podAnnotations"] = map[string]any{"prometheus.io/scrape": "false"}
+	texts, err := render(vals, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := parse(manifest(texts)) // which refuses a key that is there twice
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.pods()["agent"].Annotations; got["prometheus.io/scrape"] != "false" || got["prometheus.io/port"] != "9464" {
+		t.Errorf("the annotations are %v", got)
 	}
 }
 
@@ -89,7 +128,7 @@ func TestWeaknessesAreFound(t *testing.T) {
 	} {
 		pod := mustParse(t, "worker").pods()["worker"].Spec
 		weaken(&pod, &pod.Containers[0])
-		if got := weaknesses(pod, false, nil); !slices.Equal(got, []string{want}) {
+		if got := weaknesses(pod, false, false, nil); !slices.Equal(got, []string{want}) {
 			t.Errorf("%q is found as %q", want, got)
 		}
 	}

@@ -86,6 +86,15 @@ TEMPORAL_NAMESPACE: {{ .Values.temporal.namespace | quote }}
 {{- end }}
 {{- end }}
 
+{{/* What Prometheus looks for when it finds its targets among pods. A pod's own annotations go before. */}}
+{{- define "keyorch.scrapeAnnotations" -}}
+{{- if .Values.metrics.enabled }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .Values.metrics.port | quote }}
+prometheus.io/path: /metrics
+{{- end }}
+{{- end }}
+
 {{/* Whole directories are mounted, not single files: only those follow a renewed Secret. */}}
 {{- define "keyorch.tlsMounts" -}}
 {{- if (index .root.Values .part).etcdTLSSecret }}
