@@ -84,14 +84,13 @@ func (r Record) CanPromote() error {
 	return nil
 }
 
-// CanRetry says why there is nothing for a campaign of kind Retry to do over the
-// links that this one left (kind Refused), or nil.
+// CanRetry says why there is nothing to try again (kind Refused), or nil: in a
+// campaign that runs or is paused its failed links get another try, and over those
+// of one that has ended a campaign of kind Retry begins.
 func (r Record) CanRetry() error {
 	switch {
 	case r.State == Aborting:
 		return r.refuse("retry", "it is still going back: wait until it has ended")
-	case r.State != Ended:
-		return r.refuse("retry", "it has not ended: held links go on by themselves, and keyorch abort %s ends it", r.Name)
 	case r.Tally.Failed() == 0:
 		return r.refuse("retry", "none of its links is held, aborted or refused")
 	}

@@ -47,7 +47,7 @@ func TestWhatMayBeAsked(t *testing.T) {
 		{"promote ended", in(ended).CanPromote(), "it has ended"},
 		{"retry with failures", failed.CanRetry(), ""},
 		{"retry without", in(ended).CanRetry(), "none of its links is held"},
-		{"retry running", in(running).CanRetry(), "it has not ended"},
+		{"retry running without", in(running).CanRetry(), "none of its links is held"},
 		{"retry aborting", in(aborting).CanRetry(), "still going back"},
 	} {
 		if c.want == "" && c.err != nil || c.want != "" && (!fault.Is(c.err, fault.Refused) || !strings.Contains(c.err.Error(), c.want)) {

@@ -66,3 +66,36 @@ func (c *course) ahead() string {
 }
 
 func stamp(t time.Time) string { return t.Format(time.RFC3339) }
+
+// because appends a reason, if there is one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// listed names what a sentence is about, at most three and how many more.
+func listed[N ~string](names []N) string {
+	const most = 3
+	var b strings.Builder
+	for i, n := range names {
+		switch {
+		case i == most:
+			fmt.Fprintf(&b, " and %d more", len(names)-most)
+			return b.String()
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(n))
+	}
+	return b.String()
+}
+
+// days writes an age: in days from two days on.
+func days(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.Round(time.Second).String()
+}
