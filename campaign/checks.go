@@ -17,7 +17,6 @@ type subject struct {
 	declared topology.Link
 	left     topology.Link   // without what is excluded
 	own      topology.Policy // the link's
-	campaign topology.Policy // the campaign's
 	closed   closure
 	record   link.Record
 	reports  []keychain.Report // of nodes of left, at most one each
@@ -69,8 +68,8 @@ func Checks() []string {
 }
 
 // findings runs the checks on one link. closed keeps what is asked once a policy.
-func (f Facts) findings(id keychain.LinkID, left topology.Topology, campaign topology.Policy, closed map[string]closure) []Finding {
-	s := subject{Facts: f, campaign: campaign}
+func (f Facts) findings(id keychain.LinkID, left topology.Topology, closed map[string]closure) []Finding {
+	s := subject{Facts: f}
 	s.declared, _ = f.Topology.Link(id)
 	s.left, _ = left.Link(id)
 	s.own = f.Topology.PolicyOf(s.declared)
@@ -155,10 +154,13 @@ func frozen(s subject) []Finding       { return s.whenClosed(true) }
 func windowClosed(s subject) []Finding { return s.whenClosed(false) }
 
 func (s subject) whenClosed(frozen bool) []Finding {
+	severity := Refuse
 	switch phase := s.record.State.Phase; {
 	case s.Kind.Urgent() || s.IgnoreWindows || s.closed.Open() || s.closed.frozen != frozen:
 		return nil
-	case phase != link.Steady && phase != link.Staging: // too far along to be kept waiting
+	case phase == link.Staging: // it is adopted, and the gate before the switch waits
+		severity = Hold
+	case phase != link.Steady: // too far along to be kept waiting
 		return nil
 	}
 	const ignore = "keyorch rotate --ignore-windows"
@@ -166,14 +168,18 @@ func (s subject) whenClosed(frozen bool) []Finding {
 	if !s.closed.Until.IsZero() {
 		remedy = fmt.Sprintf("it opens at %s; %s does not wait", stamp(s.closed.Until), ignore)
 	}
-	return one(Refuse, remedy, "%s", s.closed.Reason)
+	return one(severity, remedy, "%s", s.closed.Reason)
 }
 
-// inAnotherCampaign leaves a link to the campaign that drives it.
+// inAnotherCampaign leaves a link to the campaign that drives it, but for an
+// urgent one, which takes it over.
 func inAnotherCampaign(s subject) []Finding {
 	last := s.record.Last
 	if last.Campaign == "" || last.Campaign == s.Campaign || !last.Ended.IsZero() || !s.Running(last.Campaign) {
 		return nil
+	}
+	if s.Kind.Urgent() {
+		return one(Note, "", "campaign %s is rotating it, and loses it to this one", last.Campaign)
 	}
 	return one(Refuse, fmt.Sprintf("wait for it, or end it with keyorch abort %s", last.Campaign), "campaign %s is rotating it", last.Campaign)
 }
@@ -206,130 +212,25 @@ func wireIdentifierWraps(s subject) []Finding {
 	return nil
 }
 
-// siteInMaintenance skips links with a node at a site in maintenance.
-func siteInMaintenance(s subject) []Finding {
-	if s.Kind.Urgent() {
-		return nil
-	}
-	var out []Finding
-	for _, site := range s.Topology.SitesOf(s.nodes()) {
-		if m, ok := s.Standing.Maintained(site, s.Now); ok {
-			out = append(out, Finding{Severity: Skip, Site: site, Remedy: "it is caught up when the maintenance has ended",
-				Reason: fmt.Sprintf("site %s is in maintenance until %s%s", site, stamp(m.Until), because(m.Reason))})
-		}
-	}
-	return out
-}
-
-// agentAbsent wants every node served: the gate before the switch does, too.
-func agentAbsent(s subject) []Finding {
-	var out []Finding
-	for _, n := range s.nodes() {
-		node, ok := s.Topology.Node(n)
-		if ok && !slices.Contains(s.present, n) {
-			out = append(out, Finding{Severity: Hold, Node: n, Reason: fmt.Sprintf("no agent serves %s", n),
-				Remedy: fmt.Sprintf("start the agent of site %s", node.Site)})
-		}
-	}
-	return out
-}
-
-// nodeInTrouble repeats what devices say.
-func nodeInTrouble(s subject) []Finding {
-	var out []Finding
-	for _, r := range s.reports {
-		if r.Fault != "" {
-			out = append(out, Finding{Severity: Hold, Node: r.Node, Reason: fmt.Sprintf("%s is in trouble (%s)%s", r.Node, r.Fault, because(r.Message)),
-				Remedy: fmt.Sprintf("keyorch why %s", s.declared.Name)})
-		}
-	}
-	return out
-}
-
-// Clocks that differ by more are told, and by far more hold the link: the drain
-// time is measured with them.
-const (
-	clockTold = 30 * time.Second
-	clockHold = 5 * time.Minute
-)
-
-// clockFarOff compares the times in reports with what must have come before or
-// after them.
-func clockFarOff(s subject) []Finding {
-	var out []Finding
-	st := s.record.State
-	for _, r := range s.reports {
-		if r.At.IsZero() {
-			continue
-		}
-		off, way := r.At.Sub(s.Now), "ahead"
-		if behind := st.Since.Sub(r.At); r.Turn == st.Turn && st.Turn > 0 && behind > off {
-			off, way = behind, "behind"
-		}
-		if off <= clockTold {
-			continue
-		}
-		severity := Note
-		if off > clockHold {
-			severity = Hold
-		}
-		out = append(out, Finding{Severity: severity, Node: r.Node, Remedy: "look at the time synchronisation of its agent and of the worker",
-			Reason: fmt.Sprintf("the clock of %s is at least %v %s", r.Node, off.Round(time.Second), way)})
-	}
-	return out
-}
-
-// excludedNode tells whom the new key is not made for.
-func excludedNode(s subject) []Finding {
-	var out []Finding
-	nodes := slices.Concat(s.declared.Upstream, s.declared.Downstream)
-	slices.Sort(nodes)
-	for _, n := range slices.Compact(nodes) {
-		e, ok := s.Standing.Excludes(s.Topology, n)
-		if !ok {
-			continue
-		}
-		who := "--node " + string(e.Node)
-		if e.Site != "" {
-			who = "--site " + string(e.Site)
-		}
-		out = append(out, Finding{Severity: Note, Node: n, Remedy: "keyorch readmit " + who,
-			Reason: fmt.Sprintf("%s is excluded since %s%s: it gets no new key", n, stamp(e.Since), because(e.Reason))})
-	}
-	return out
-}
-
-// quarantinedNode tells who was left behind by a quorum.
-func quarantinedNode(s subject) []Finding {
-	var out []Finding
-	for _, q := range s.record.Quarantined {
-		out = append(out, Finding{Severity: Note, Node: q.Node, Remedy: "it takes part again when the key has been staged for it",
-			Reason: fmt.Sprintf("%s is quarantined since %s, as it did not confirm epoch %d%s", q.Node, stamp(q.Since), q.Epoch, because(q.Reason))})
-	}
-	return out
-}
-
 // stagedKeyLeftOver tells what becomes of a key that nobody sends with.
 func stagedKeyLeftOver(s subject) []Finding {
 	st := s.record.State
 	if st.Phase != link.Staging || st.Restaging() {
 		return nil
 	}
-	since := st.Since
-	for _, t := range []time.Time{s.record.Last.Begun, s.record.Last.Minted} {
-		if !t.IsZero() {
-			since = t
-		}
+	tail, age := s.own.Tail, s.Now.Sub(st.Since).Round(time.Second)
+	why := ""
+	switch {
+	case s.Kind.Urgent():
+		why = "an emergency asks for a newer one"
+	case s.Kind == Retry:
+		why = "a retry asks for a newer one"
+	case tail > 0 && age > tail:
+		why = fmt.Sprintf("that is longer than the tail of %v", tail)
+	default:
+		return one(Note, "", "epoch %d has been staged for %v and is kept: the rotation goes on with it", st.To.Epoch, age)
 	}
-	tail := s.campaign.Tail
-	if tail <= 0 {
-		tail = topology.DefaultTail
-	}
-	age := s.Now.Sub(since).Round(time.Second)
-	if age < tail {
-		return one(Note, "", "epoch %d is staged since %v and kept: the rotation goes on with it", st.To.Epoch, age)
-	}
-	return one(Note, "", "epoch %d is staged since %v, longer than the tail of %v: it is discarded for a new one", st.To.Epoch, age, tail)
+	return one(Note, "", "epoch %d has been staged for %v and is discarded: %s", st.To.Epoch, age, why)
 }
 
 // rotationLeftOver tells that a link is past the point of a new key.

@@ -117,7 +117,7 @@ func MakePlan(f Facts) (Plan, error) {
 	}
 	closed := map[string]closure{}
 	for _, id := range ids {
-		p.Findings = append(p.Findings, f.findings(id, left, policy, closed)...)
+		p.Findings = append(p.Findings, f.findings(id, left, closed)...)
 	}
 	slices.SortStableFunc(p.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Severity.rank(), b.Severity.rank()), cmp.Compare(a.Link, b.Link))

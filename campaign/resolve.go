@@ -59,51 +59,72 @@ type part struct {
 	found   bool
 }
 
+// reading is a selection while its parts are read.
+type reading struct {
+	topology.Topology
+	parts []part
+	wrong []string
+}
+
+func (r *reading) say(field, format string, a ...any) {
+	r.wrong = append(r.wrong, field+": "+fmt.Sprintf(format, a...))
+}
+
+func (r *reading) add(field, nothing string, matches func(topology.Link) bool) {
+	r.parts = append(r.parts, part{field: field, nothing: nothing, matches: matches})
+}
+
 // parts reads the parts that are given, and says what is wrong with the others.
-func (s Selection) parts(t topology.Topology) (parts []part, wrong []string) {
+func (s Selection) parts(t topology.Topology) ([]part, []string) {
+	r := &reading{Topology: t}
+	s.names(r)
+	s.selectors(r)
+	return r.parts, r.wrong
+}
+
+// names reads what is meant by name.
+func (s Selection) names(r *reading) {
+	switch unknown := s.unknown(r.Topology); {
+	case len(s.Links) == 0:
+	case len(unknown) > 0:
+		r.say("links", "no link %s is declared: see keyorch get links", orList(unknown))
+	default:
+		asked := nameSet(s.Links)
+		r.add("links", "", func(l topology.Link) bool { return asked[l.Name] })
+	}
+	switch {
+	case s.Site == "":
+	case !slices.ContainsFunc(r.Sites, func(site topology.Site) bool { return site.Name == s.Site }):
+		r.say("site", "no site %q is declared: see keyorch get sites", s.Site)
+	default:
+		r.add("site", fmt.Sprintf("no link has a node at site %q: see keyorch get links", s.Site),
+			hasNode(r.Topology, func(n topology.Node) bool { return n.Site == s.Site }))
+	}
+	switch _, declared := r.Topology.Node(s.Node); {
+	case s.Node == "":
+	case !declared:
+		r.say("node", "no node %q is declared: see keyorch get nodes", s.Node)
+	default:
+		r.add("node", fmt.Sprintf("no link has node %q: see keyorch get links", s.Node),
+			hasNode(r.Topology, func(n topology.Node) bool { return n.Name == s.Node }))
+	}
+	switch {
+	case s.Policy == "":
+	case !slices.ContainsFunc(r.Policies, func(p topology.Policy) bool { return p.Name == s.Policy }):
+		r.say("policy", "no policy %q is declared: see keyorch get policies", s.Policy)
+	default:
+		r.add("policy", fmt.Sprintf("no link has policy %q: name it in spec.policy of some links", s.Policy),
+			func(l topology.Link) bool { return l.Policy == s.Policy })
+	}
+}
+
+// selectors reads what is meant by labels.
+func (s Selection) selectors(r *reading) {
 	sites := map[keychain.SiteID]topology.Labels{}
-	for _, site := range t.Sites {
+	for _, site := range r.Sites {
 		sites[site.Name] = site.Labels
 	}
-	say := func(field, format string, a ...any) {
-		wrong = append(wrong, field+": "+fmt.Sprintf(format, a...))
-	}
-	add := func(field, nothing string, matches func(topology.Link) bool) {
-		parts = append(parts, part{field: field, nothing: nothing, matches: matches})
-	}
-	if len(s.Links) > 0 {
-		asked := nameSet(s.Links)
-		if unknown := s.unknown(t); len(unknown) > 0 {
-			say("links", "no link %s is declared: see keyorch get links", orList(unknown))
-		} else {
-			add("links", "", func(l topology.Link) bool { return asked[l.Name] })
-		}
-	}
-	if s.Site != "" {
-		if _, ok := sites[s.Site]; !ok {
-			say("site", "no site %q is declared: see keyorch get sites", s.Site)
-		} else {
-			add("site", fmt.Sprintf("no link has a node at site %q: see keyorch get links", s.Site),
-				hasNode(t, func(n topology.Node) bool { return n.Site == s.Site }))
-		}
-	}
-	if s.Node != "" {
-		if _, ok := t.Node(s.Node); !ok {
-			say("node", "no node %q is declared: see keyorch get nodes", s.Node)
-		} else {
-			add("node", fmt.Sprintf("no link has node %q: see keyorch get links", s.Node),
-				hasNode(t, func(n topology.Node) bool { return n.Name == s.Node }))
-		}
-	}
-	if s.Policy != "" {
-		if !slices.ContainsFunc(t.Policies, func(p topology.Policy) bool { return p.Name == s.Policy }) {
-			say("policy", "no policy %q is declared: see keyorch get policies", s.Policy)
-		} else {
-			add("policy", fmt.Sprintf("no link has policy %q: name it in spec.policy of some links", s.Policy),
-				func(l topology.Link) bool { return l.Policy == s.Policy })
-		}
-	}
-	for _, sel := range []struct {
+	for _, given := range []struct {
 		field, text, kind string
 		matches           func(topology.Selector) func(topology.Link) bool
 	}{
@@ -111,22 +132,22 @@ func (s Selection) parts(t topology.Topology) (parts []part, wrong []string) {
 			return func(l topology.Link) bool { return x.Matches(l.Labels) }
 		}},
 		{"nodeSelector", s.NodeSelector, "nodes", func(x topology.Selector) func(topology.Link) bool {
-			return hasNode(t, func(n topology.Node) bool { return x.Matches(n.Labels) })
+			return hasNode(r.Topology, func(n topology.Node) bool { return x.Matches(n.Labels) })
 		}},
 		{"siteSelector", s.SiteSelector, "sites", func(x topology.Selector) func(topology.Link) bool {
-			return hasNode(t, func(n topology.Node) bool { return x.Matches(sites[n.Site]) })
+			return hasNode(r.Topology, func(n topology.Node) bool { return x.Matches(sites[n.Site]) })
 		}},
 	} {
-		if blank(sel.text) {
+		if blank(given.text) {
 			continue
 		}
-		if x, err := topology.ParseSelector(sel.text); err != nil {
-			say(sel.field, "%v", err)
-		} else {
-			add(sel.field, fmt.Sprintf("%q matches no link: see keyorch get %s --show-labels", sel.text, sel.kind), sel.matches(x))
+		x, err := topology.ParseSelector(given.text)
+		if err != nil {
+			r.say(given.field, "%v", err)
+			continue
 		}
+		r.add(given.field, fmt.Sprintf("%q matches no link: see keyorch get %s --show-labels", given.text, given.kind), given.matches(x))
 	}
-	return parts, wrong
 }
 
 // hasNode asks every node once, and gives a check whether a link has one of those
