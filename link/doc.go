@@ -9,9 +9,12 @@
 //
 // Going back is not a second machine: it is the same one with From and To
 // exchanged. The machine turns round by itself in one case: a node still sends
-// with From and may never send with To (see State.stranded). Step applies one event to a State, Orders says what every node
-// must do in a State, the gates say whether the next step is wise now, and
-// Explain says all of it to an operator.
+// with From and may never send with To (see State.stranded).
+//
+// Step applies one event to a State, Orders says what every node must do in a
+// State, the gates say whether the next step is wise now, and Explain says all of
+// it to an operator. Quorum says which nodes need not be waited for, and Drift
+// where nodes differ from what was asked of them.
 //
 // There is deliberately no clock, no I/O, no logger, no map and no goroutine:
 // times come in with events, and the workflow, the model checker and the tests

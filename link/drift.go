@@ -149,8 +149,8 @@ func (i *inspector) accepting() {
 			i.find(MissingKey, k.Epoch, "%s does not accept epoch %d", n, k.Epoch)
 		}
 	}
-	if s.To.IsZero() || s.Restaging() && slices.Contains(s.Awaiting, n) {
-		return // it was not asked for anything yet, and so not to forget either
+	if s.To.IsZero() || slices.Contains(s.Awaiting, n) {
+		return // nobody asked it to forget, or it is at it
 	}
 	for _, a := range i.r.Accepts {
 		if a.Epoch != s.From.Epoch && a.Epoch != s.To.Epoch {

@@ -41,9 +41,9 @@ type Abort struct {
 	At     time.Time
 }
 
-// Members declares the link's nodes. Leaving out nodes is possible at any time;
-// a node is added from Steady only, or while the key is being staged again, and
-// stages the current key again.
+// Members declares the link's nodes. Leaving out nodes is possible at any time,
+// and those that Quorum names go the same way; a node is added from Steady only,
+// or while the key is being staged again, and stages the current key again.
 type Members struct {
 	Upstream, Downstream []keychain.NodeID
 	At                   time.Time

@@ -3,6 +3,7 @@ package link_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,9 +47,34 @@ func FuzzStep(f *testing.F) {
 			if x := link.Explain("l", link.Snapshot{State: got, Now: at}); x.Summary == "" {
 				t.Fatalf("nothing to say of %+v", got)
 			}
+			lookAround(t, got, e)
 			s = got
 		}
 	})
+}
+
+// lookAround asks of s what may be asked of any State.
+func lookAround(t *testing.T, s link.State, e link.Event) {
+	var reports []keychain.Report
+	if r, ok := e.(link.Reported); ok {
+		reports = append(reports, r.Report)
+	}
+	was := clone(t, s)
+	link.Drift(s, reports)
+	for _, c := range s.Confirmations(reports) {
+		if c.Turn != s.Turn || s.Phase == link.Steady || s.Phase == link.Draining {
+			t.Fatalf("%+v confirms %+v", c, s)
+		}
+	}
+	missing, ok := link.Quorum(s, 1)
+	stay := slices.DeleteFunc(slices.Clone(s.Downstream), func(n keychain.NodeID) bool { return slices.Contains(missing, n) })
+	if after, err := link.Step(s, link.Members{Upstream: s.Upstream, Downstream: stay}); ok &&
+		(err != nil || after.Turn != s.Turn || len(after.Awaiting) > 0 || !slices.Equal(after.Upstream, s.Upstream)) {
+		t.Fatalf("without %v, %+v is %+v (%v)", missing, s, after, err)
+	}
+	if !reflect.DeepEqual(s, was) {
+		t.Fatalf("%+v became %+v by being looked at", was, s)
+	}
 }
 
 // anyEvent makes an event of a few bytes.

@@ -197,7 +197,9 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 		if n != last {
 			report(how, n)
 		}
-		last = n
+		if last = n; c.recall && i == w.turn && n.journal == i {
+			report(how+" or failed, and told", n.told(n)) // an attempt that fails tells what is there
+		}
 	}
 	refused := func(e uint8) bool {
 		known := w.m.kcv[e]
@@ -246,7 +248,7 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 		}
 		n = n.reported(says)
 		if c.recall {
-			n.said = said{ever: true, sends: says.sends, accepts: says.accepts, lost: n.marked}
+			n = n.told(says)
 		}
 	}
 	emit("obeyed and reported", n)
@@ -284,6 +286,12 @@ func (c config) send(n node, e uint8, killed func(node)) node {
 // reported is n with a report of what says shows under way.
 func (n node) reported(says node) node {
 	n.reports |= 1 << (uint8(says.accepts>>1) | says.sends<<3)
+	return n
+}
+
+// told is n that has said last what says shows.
+func (n node) told(says node) node {
+	n.said = said{ever: true, sends: says.sends, accepts: says.accepts, lost: n.marked}
 	return n
 }
 

@@ -372,6 +372,7 @@ func configs() []config {
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	total := 0
 	for _, c := range configs() {
 		t.Run(c.name, func(t *testing.T) {

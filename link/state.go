@@ -67,7 +67,11 @@ type Loss struct {
 
 // State is everything that the rotation of one link knows. It is plain data:
 // what the store keeps, what a workflow carries, what the model checker visits.
-// Only Step makes new ones, and it keeps these invariants:
+// Only Step makes new ones, and it keeps the invariants below. Upstream and
+// Downstream are the nodes that are counted on, not those that were declared: a
+// node leaves them by Members, also where a quorum was enough (see Quorum), and
+// from then on neither the invariants nor the promise speak of it, until the key
+// has been staged for it again.
 //
 //  1. Epochs: To and From are at most Highest, and Highest never falls.
 //  2. Turn rises on every phase entry and never falls.
