@@ -10,7 +10,7 @@ import (
 func (m model) heldTable(st styles) block {
 	n := len(m.screen.Held)
 	if n == 0 {
-		return lines(rankHeld, 1, cut("No link is held.", m.width))
+		return lines(rankHeld, 1, cut("No link is held or late.", m.width))
 	}
 	return block{
 		rank: rankHeld, least: max(2, min(m.height/3, 6, n+2)), want: n + 2,
@@ -27,9 +27,9 @@ func (m model) drawHeld(st styles, h int) []string {
 		rows = h - 1
 	}
 	from, to := sight(len(held), m.row, rows)
-	title := fmt.Sprintf("Held: %d", m.screen.held())
+	title := fmt.Sprintf("Held or late: %d", m.screen.held())
 	if n := m.screen.held(); n > len(held) {
-		title = fmt.Sprintf("Held: %d, the first %d listed", n, len(held))
+		title = fmt.Sprintf("Held or late: %d, the first %d listed", n, len(held))
 	}
 	position := ""
 	if to-from < len(held) {

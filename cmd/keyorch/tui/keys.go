@@ -60,7 +60,7 @@ func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 		m.pane = m.pane.help()
 	case "enter":
 		if m.selected == "" {
-			m.notice = notice{text: "no link is held", bad: true}
+			m.notice = notice{text: "no link is held or late", bad: true}
 			return m, nil
 		}
 		m.pane = pane{link: m.selected}

@@ -222,7 +222,7 @@ func TestThePane(t *testing.T) {
 	if got := picture(operate(m, "G")); !strings.Contains(got, "the last") {
 		t.Errorf("the end cannot be reached:\n%s", got)
 	}
-	if got := picture(operate(m, "esc")); strings.Contains(got, "Why") || !strings.Contains(got, "Held: 3") {
+	if got := picture(operate(m, "esc")); strings.Contains(got, "Why") || !strings.Contains(got, "Held or late: 3") {
 		t.Errorf("esc shows:\n%s", got)
 	}
 	if got := picture(operate(m, "?", "?")); strings.Contains(got, "Why") {

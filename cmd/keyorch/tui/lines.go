@@ -95,7 +95,7 @@ func (p *printer) lines(s Screen, err error, now time.Time) []string {
 func sentence(s Screen) string {
 	c := s.Campaign
 	if c == nil {
-		line := fmt.Sprintf("fleet: %d links, %d held, %d drifted", s.Fleet.Links, max(s.Fleet.Held, s.held()), s.Fleet.Drift)
+		line := fmt.Sprintf("fleet: %d links, %d held, %d drifted", s.Fleet.Links, s.Fleet.Held, s.Fleet.Drift)
 		for _, p := range s.Phases {
 			if p.Count > 0 {
 				line += fmt.Sprintf(", %s %d", p.Name, p.Count)

@@ -39,8 +39,9 @@ type Screen struct {
 	Waves    []Wave
 	// Phases are in the order in which a link passes through them.
 	Phases []Phase
-	// Held are the held links, those first that need an eye first. There may be
-	// more of them than are listed: HeldTotal, which counts when it is larger.
+	// Held are the links that are held or late, those first that need an eye first.
+	// There may be more of them than are listed: HeldTotal, which counts when it is
+	// larger.
 	Held      []Held
 	HeldTotal int
 	Fleet     Fleet
@@ -110,7 +111,7 @@ type Phase struct {
 	Count int
 }
 
-// Held is one link that waits longer than it should.
+// Held is one link that waits longer than it should, or was refused.
 type Held struct {
 	Link, Phase string
 	Node        string // the one awaited first; empty when it is no node
@@ -125,7 +126,8 @@ type Fleet struct {
 	// empty when there was none.
 	LastCampaign, LastEnd string
 	LastAt                time.Time
-	// NextCampaign is what the next schedule begins; zero NextAt: none.
+	// NextCampaign is what the next schedule begins, or words when NextAt is zero;
+	// empty when nobody knows.
 	NextCampaign string
 	NextAt       time.Time
 }
@@ -139,5 +141,5 @@ func (s Screen) total() Tally {
 	return t
 }
 
-// held is how many links are held.
+// held is how many links are held or late.
 func (s Screen) held() int { return max(s.HeldTotal, len(s.Held)) }

@@ -174,8 +174,8 @@ func (m model) phases() string {
 // fleetHead is what there is to say when no campaign runs.
 func (m model) fleetHead(st styles) []block {
 	f, now, w := m.screen.Fleet, m.screen.Now, m.width
-	facts := fmt.Sprintf("%d links · %d nodes · %d held · %d drifted", f.Links, f.Nodes, max(f.Held, m.screen.held()), f.Drift)
-	last, next := "no campaign yet", "nothing is scheduled"
+	facts := fmt.Sprintf("%d links · %d nodes · %d held · %d drifted", f.Links, f.Nodes, f.Held, f.Drift)
+	last, next := "no campaign yet", f.NextCampaign
 	if f.LastCampaign != "" {
 		last = join(" ", f.LastCampaign, f.LastEnd)
 		if !f.LastAt.IsZero() {
@@ -185,9 +185,13 @@ func (m model) fleetHead(st styles) []block {
 	if !f.NextAt.IsZero() {
 		next = fmt.Sprintf("%s %s, in %s", f.NextCampaign, clock(now, f.NextAt), span(f.NextAt.Sub(now)))
 	}
+	both := []string{cut("last  "+last, w)}
+	if next != "" {
+		both = append(both, cut("next  "+next, w))
+	}
 	return []block{
 		lines(rankFacts, 1, cut(facts, w)), blank(),
-		lines(rankBars, 2, cut("last  "+last, w), cut("next  "+next, w)), blank(), m.phaseBars(st),
+		lines(rankBars, 1, both...), blank(), m.phaseBars(st),
 	}
 }
 
