@@ -146,6 +146,16 @@ func (f Facts) complete() Facts {
 	return f
 }
 
+// All is every link of the plan, sorted.
+func (p Plan) All() []keychain.LinkID {
+	var ids []keychain.LinkID
+	for _, w := range p.Waves {
+		ids = append(ids, w.Links...)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // Gravest is the gravest finding of each link that has one, which decides what
 // becomes of the link; in the order of Findings.
 func (p Plan) Gravest() []Finding {

@@ -60,8 +60,10 @@ type Record struct {
 	Policy    string    `json:"policy,omitempty"` // empty: the default policy
 	Selection Selection `json:"selection"`
 	// By is who or what asked: "operator", "schedule nightly".
-	By    string `json:"by,omitempty"`
-	State State  `json:"state"`
+	By string `json:"by,omitempty"`
+	// Workflow is the ID of the workflow that runs it.
+	Workflow string `json:"workflow,omitempty"`
+	State    State  `json:"state"`
 	// Reason is why it is in that state: every stop has one.
 	Reason string `json:"reason,omitempty"`
 	// Since is when it came into that state.
@@ -181,4 +183,13 @@ type Standing struct {
 	Phase   link.Phase      `json:"phase"`
 	Epoch   keychain.Epoch  `json:"epoch"`
 	Reason  string          `json:"reason,omitempty"`
+}
+
+// Failed reports whether the link counts against the budget.
+func (s Standing) Failed() bool {
+	switch link.Outcome(s.Outcome) {
+	case link.Held, link.Aborted, link.Denied:
+		return true
+	}
+	return false
 }

@@ -48,7 +48,8 @@ func (f *Fleet) PlanCampaign(ctx context.Context, q CampaignRequest) (campaign.R
 	t := f.view.Topology()
 	now := time.Now().UTC()
 	r := campaign.Record{
-		Name: q.Name, Kind: q.Kind, Policy: q.Policy, Selection: q.Selection, By: q.By, SideBySide: sideBySide, State: campaign.Running,
+		Name: q.Name, Kind: q.Kind, Policy: q.Policy, Selection: q.Selection, By: q.By, SideBySide: sideBySide,
+		Workflow: activity.GetInfo(ctx).WorkflowExecution.ID, State: campaign.Running,
 	}
 	links, err := q.Selection.Resolve(t)
 	if err != nil {

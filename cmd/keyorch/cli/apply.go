@@ -80,7 +80,11 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
-	if err := wiring.Provision(ctx, vault, declared.Merge(wanted), inUse); err != nil {
+	standing, err := s.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	if err := provision(ctx, vault, declared.Merge(wanted), standing, inUse); err != nil {
 		return err
 	}
 	applied, err := s.Apply(ctx, base, wanted)

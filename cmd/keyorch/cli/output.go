@@ -21,6 +21,8 @@ const (
 	asTable format = "table"
 	asJSON  format = "json"
 	asYAML  format = "yaml"
+	// asNothing is for what another output follows.
+	asNothing format = ""
 )
 
 // String, Set and Type make it a flag.
@@ -47,8 +49,19 @@ func formatFlag(c *cobra.Command) *format {
 	return &f
 }
 
+// quiet is f for people, and nothing for programs.
+func (f format) quiet() format {
+	if f == asTable {
+		return f
+	}
+	return asNothing
+}
+
 // print writes v as JSON or YAML.
 func (f format) print(w io.Writer, v any) error {
+	if f == asNothing {
+		return nil
+	}
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fault.Wrap(fault.Unknown, err, "print result")

@@ -50,14 +50,17 @@ goes on by itself when the node answers.`,
 		return nil
 	}
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
-		request, links, err := w.prepare(&ask, args)
-		if err != nil {
-			return err
-		}
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		return w.run(ctx, request, links, timeout, *out)
+		request, plan, err := w.prepare(ctx, &ask, args)
+		if err != nil {
+			return err
+		}
+		if err := refusedBy(plan); err != nil {
+			return err
+		}
+		return w.run(ctx, request, plan.All(), timeout, *out)
 	})
 	return c
 }
@@ -77,22 +80,24 @@ func (q *asked) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&q.ignoreWindows, "ignore-windows", false, "rotate though a window is closed")
 }
 
-// prepare is the campaign that was asked for, and its links.
-func (w *world) prepare(q *asked, names []string) (workflows.CampaignRequest, []keychain.LinkID, error) {
+// prepare is the campaign that was asked for, and what it would do.
+func (w *world) prepare(ctx context.Context, q *asked, names []string) (workflows.CampaignRequest, campaign.Plan, error) {
 	t := w.view.Topology()
 	selection := q.links.of(names)
 	links, err := selection.Resolve(t)
 	if err != nil {
-		return workflows.CampaignRequest{}, nil, err
+		return workflows.CampaignRequest{}, campaign.Plan{}, err
 	}
 	policy, err := policyFor(t, q.policy, links)
 	if err != nil {
-		return workflows.CampaignRequest{}, nil, err
+		return workflows.CampaignRequest{}, campaign.Plan{}, err
 	}
-	return workflows.CampaignRequest{
+	in := workflows.CampaignRequest{
 		Name: newCampaign(campaign.Rotation), Kind: campaign.Rotation, Policy: policy, Selection: selection, By: "operator",
 		Reason: q.reason, IgnoreWindows: q.ignoreWindows,
-	}, links, nil
+	}
+	plan, err := campaign.MakePlan(w.facts(ctx, in))
+	return in, plan, err
 }
 
 // newCampaign is a name that sorts by time and that nobody else has.

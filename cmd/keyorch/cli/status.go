@@ -31,12 +31,20 @@ type statusOutput struct {
 
 func (a *app) statusVerb() *cobra.Command {
 	c := &cobra.Command{
-		Use:               "status [LINK...]",
-		Short:             "Show where every link stands",
+		Use:   "status [LINK...] | status --watch [CAMPAIGN]",
+		Short: "Show where every link stands, or watch a campaign",
+		Long: `Status shows where every link stands. With --watch it fills the terminal with
+the campaign that runs, or the one named, as it goes: waves, phases, held links
+with their reasons, and keys to pause, resume and promote it. Where there is no
+terminal it prints a line when something has changed.`,
 		ValidArgsFunction: a.completeLinks,
 	}
 	out := formatFlag(c)
-	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
+	watch := c.Flags().BoolP("watch", "w", false, "show it live, until q or ctrl+c")
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
+		if *watch {
+			return w.watch(ctx, args, *out)
+		}
 		ids, err := w.known(args)
 		if err != nil {
 			return err

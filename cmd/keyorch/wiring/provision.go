@@ -17,7 +17,8 @@ const provisionAtOnce = 8
 // Provision makes Vault ready for a topology: a key-encryption key for every
 // link's downstream, and for every site the policy that says which of them its
 // agent may use: those of the links declared, and inUse, those under which the
-// keys in its orders are wrapped by now (see store.KEKs). It can be repeated.
+// keys in its orders are wrapped by now (see store.KEKs). The topology is that
+// without who is excluded. It can be repeated.
 func Provision(ctx context.Context, vault *custody.Custody, t topology.Topology, inUse map[keychain.SiteID][]string) error {
 	var keks []string
 	bySite := map[keychain.SiteID][]string{}
@@ -25,6 +26,9 @@ func Provision(ctx context.Context, vault *custody.Custody, t topology.Topology,
 		bySite[s.Name] = slices.Clone(inUse[s.Name])
 	}
 	for _, l := range t.Links {
+		if len(l.Downstream) == 0 { // all are excluded: nobody gets a key of it
+			continue
+		}
 		kek := custody.KEK(l.Name, t.SitesOf(l.Downstream))
 		keks = append(keks, kek)
 		for _, site := range t.SitesOf(slices.Concat(l.Upstream, l.Downstream)) {

@@ -51,6 +51,7 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
 	var mending sync.WaitGroup
+	mending.Go(func() { workflows.Tend(ctx, kept, shown, campaigns, w.Logger) })
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	mending.Go(func() { w.watch(ctx, shown) })
 	<-ctx.Done()

@@ -1,0 +1,325 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
+	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
+	"github.com/keyorch/keyorch/workflows"
+)
+
+// whom is the node or the site that a verb is about.
+type whom struct {
+	node, site, reason string
+	timeout            time.Duration
+}
+
+func (q *whom) flags(c *cobra.Command) {
+	c.Flags().StringVar(&q.node, "node", "", "one node")
+	c.Flags().StringVar(&q.site, "site", "", "all nodes of a site")
+	c.Flags().StringVar(&q.reason, "reason", "", "why: it is kept")
+	c.Flags().DurationVar(&q.timeout, "timeout", 5*time.Minute, "how long to wait for confirmations; 0 waits for ever")
+}
+
+// exclusion is what q names, which must be declared.
+func (q *whom) exclusion(t topology.Topology) (topology.Exclusion, error) {
+	e := topology.Exclusion{Node: keychain.NodeID(q.node), Site: keychain.SiteID(q.site), Reason: q.reason}
+	if (q.node == "") == (q.site == "") {
+		return e, fault.New(fault.Invalid, "say whom: --node N or --site S")
+	}
+	if _, ok := t.Node(e.Node); q.node != "" && !ok {
+		return e, fault.New(fault.Invalid, "--node %s: none is declared under that name: see keyorch get nodes", q.node)
+	}
+	if q.site != "" && !slices.ContainsFunc(t.Sites, func(s topology.Site) bool { return s.Name == e.Site }) {
+		return e, fault.New(fault.Invalid, "--site %s: none is declared under that name: see keyorch get sites", q.site)
+	}
+	return e, nil
+}
+
+func (a *app) compromiseVerb() *cobra.Command {
+	var q whom
+	var report, dry bool
+	c := &cobra.Command{
+		Use:   "compromise (--node N | --site S) --reason TEXT",
+		Short: "Exclude a node or a site, and give new keys to every link that shared one with it",
+		Long: `Compromise takes a node, or all nodes of a site, out of every link, takes from its
+site what it may open in Vault and does not need any more, and gives every link
+that it was part of a new key, at once: without waves, whatever the windows and
+budgets say, and in the place of any rotation under way. A link that has nobody
+left on one side gets no key; stop its traffic.
+
+The report says which keys it could open, and until when they were in use. It can
+be asked for again with --report. Whom it was about comes back with keyorch
+readmit.`,
+		Example: `  keyorch compromise --node dc2-spine1 --reason "stolen"
+  keyorch compromise --site dc3 --report`,
+		Args: noArguments,
+	}
+	q.flags(c)
+	c.Flags().BoolVar(&report, "report", false, "only print the report of an earlier one")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
+	out := formatFlag(c)
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, _ []string) error {
+		e, err := q.exclusion(w.view.Topology())
+		switch {
+		case err != nil:
+			return err
+		case report:
+			return w.report(ctx, e, *out)
+		case q.reason == "":
+			return fault.New(fault.Invalid, "--reason: say why; it is kept with the exclusion")
+		}
+		return w.compromise(ctx, e, q.timeout, dry, *out)
+	})
+	return c
+}
+
+// exposed is the keys that e can open now.
+func (w *world) exposed(ids []keychain.LinkID) []topology.Exposed {
+	var out []topology.Exposed
+	for _, id := range ids {
+		r, _ := w.view.Record(id)
+		for _, k := range []link.Key{r.State.From, r.State.To} {
+			if !k.IsZero() && (len(out) == 0 || out[len(out)-1] != topology.Exposed{Link: id, Epoch: k.Epoch}) {
+				out = append(out, topology.Exposed{Link: id, Epoch: k.Epoch})
+			}
+		}
+	}
+	return out
+}
+
+func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout time.Duration, dry bool, out format) error {
+	t := w.view.Topology()
+	selection := campaign.Selection{Node: e.Node, Site: e.Site}
+	ids, err := selection.Resolve(t)
+	if err != nil {
+		return err
+	}
+	e.Since, e.Campaign, e.Exposed = time.Now().UTC(), newCampaign(campaign.Emergency), w.exposed(ids)
+	if old, ok := exclusionOf(w.view.Standing(), e); ok { // asked for again: what it knew then, it knows
+		e.Since, e.Exposed = old.Since, merged(old.Exposed, e.Exposed)
+	}
+	standing := with(w.view.Standing(), e)
+	if dry {
+		return w.wouldExclude(e, t.Without(standing), ids)
+	}
+	if err := w.openTemporal(ctx); err != nil {
+		return err
+	}
+	if err := w.provision(ctx, t, standing); err != nil { // before any new key is made
+		return err
+	}
+	if err := w.store.Exclude(ctx, e); err != nil {
+		return err
+	}
+	err = w.run(ctx, workflows.CampaignRequest{
+		Name: e.Campaign, Kind: campaign.Emergency, Selection: selection, By: "operator", Reason: e.Reason,
+	}, ids, timeout, out.quiet())
+	if reported := w.report(context.WithoutCancel(ctx), e, out); reported != nil {
+		return reported
+	}
+	return err
+}
+
+// wouldExclude says what compromise would do.
+func (w *world) wouldExclude(e topology.Exclusion, left topology.Topology, ids []keychain.LinkID) error {
+	var rows [][]string
+	for _, id := range ids {
+		l, _ := left.Link(id)
+		what := "gets a new key"
+		if len(l.Upstream) == 0 || len(l.Downstream) == 0 {
+			what = "has nobody left on one side: stop its traffic"
+		}
+		rows = append(rows, []string{string(id), what})
+	}
+	table(w.app.out, []string{"LINK", "WOULD"}, rows)
+	_, err := fmt.Fprintf(w.app.out, "%d keys would be exposed; nothing was changed\n", len(e.Exposed))
+	return err
+}
+
+// provision makes Vault's keys and policies follow the topology without who is
+// excluded. A site that is excluded may open nothing, whatever is in use.
+func (w *world) provision(ctx context.Context, t topology.Topology, standing topology.Standing) error {
+	vault, err := w.app.openCustody(ctx)
+	if err != nil {
+		return err
+	}
+	inUse, err := w.store.KEKs(ctx)
+	if err != nil {
+		return err
+	}
+	return provision(ctx, vault, t, standing, inUse)
+}
+
+func provision(ctx context.Context, vault *custody.Custody, t topology.Topology, standing topology.Standing, inUse map[keychain.SiteID][]string) error {
+	inUse = maps.Clone(inUse)
+	for _, e := range standing.Exclusions {
+		delete(inUse, e.Site)
+	}
+	return wiring.Provision(ctx, vault, t.Without(standing), inUse)
+}
+
+// exposure is one line of the report.
+type exposure struct {
+	Link  keychain.LinkID `json:"link"`
+	Epoch keychain.Epoch  `json:"epoch"`
+	// Until is when the key was no longer accepted by anybody; zero: it still is.
+	Until time.Time `json:"until,omitzero"`
+	Now   string    `json:"now"` // where the link stands
+}
+
+type exposureReport struct {
+	topology.Exclusion
+	Exposures []exposure `json:"exposures"`
+}
+
+// report says what an excluded node or site could open, and until when.
+func (w *world) report(ctx context.Context, e topology.Exclusion, out format) error {
+	standing, err := w.store.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	found, ok := exclusionOf(standing, e)
+	if !ok {
+		return fault.New(fault.Refused, "report: %s is not excluded", calledBy(e))
+	}
+	r := exposureReport{Exclusion: found, Exposures: []exposure{}}
+	for _, x := range found.Exposed {
+		line, err := w.exposureOf(ctx, x)
+		if err != nil {
+			return err
+		}
+		r.Exposures = append(r.Exposures, line)
+	}
+	r.Exposed = nil
+	if out != asTable {
+		return out.print(w.app.out, r)
+	}
+	var rows [][]string
+	for _, x := range r.Exposures {
+		until := "still in use"
+		if !x.Until.IsZero() {
+			until = x.Until.Format(time.RFC3339)
+		}
+		rows = append(rows, []string{string(x.Link), fmt.Sprint(x.Epoch), found.Since.Format(time.RFC3339), until, x.Now})
+	}
+	_, _ = fmt.Fprintf(w.app.out, "%s is excluded since %s: %s. It could open:\n", calledBy(found), found.Since.Format(time.RFC3339), found.Reason)
+	table(w.app.out, []string{"LINK", "EPOCH", "EXPOSED AT", "IN USE UNTIL", "NOW"}, rows)
+	return nil
+}
+
+// exposureOf finds out since when nobody accepts an exposed key any more.
+func (w *world) exposureOf(ctx context.Context, x topology.Exposed) (exposure, error) {
+	s, record, _ := w.snapshot(x.Link)
+	line := exposure{Link: x.Link, Epoch: x.Epoch, Now: fmt.Sprintf("%v on epoch %d", s.State.Phase, s.State.Sends().Epoch)}
+	if record.State.From.Epoch == x.Epoch || record.State.To.Epoch == x.Epoch {
+		return line, nil
+	}
+	history, err := w.store.History(ctx, x.Link)
+	if err != nil {
+		return line, err
+	}
+	for _, entry := range history { // the first state after it in which it is no part
+		if entry.From.Epoch == x.Epoch || entry.To.Epoch == x.Epoch {
+			line.Until = time.Time{}
+		} else if line.Until.IsZero() {
+			line.Until = entry.At
+		}
+	}
+	return line, nil
+}
+
+func (a *app) readmitVerb() *cobra.Command {
+	var q whom
+	c := &cobra.Command{
+		Use:   "readmit (--node N | --site S) --reason TEXT",
+		Short: "Take a node or a site back that compromise excluded",
+		Long: `Readmit ends an exclusion: the nodes are part of their links again as soon as each
+has been given another key, which is made for them too, and has confirmed it.`,
+		Args: noArguments,
+	}
+	q.flags(c)
+	out := formatFlag(c)
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, _ []string) error {
+		t := w.view.Topology()
+		e, err := q.exclusion(t)
+		if err != nil {
+			return err
+		}
+		if q.reason == "" {
+			return fault.New(fault.Invalid, "--reason: say why it may be trusted again")
+		}
+		if _, ok := exclusionOf(w.view.Standing(), e); !ok {
+			return fault.New(fault.Refused, "readmit %s: it is not excluded", calledBy(e))
+		}
+		if err := w.openTemporal(ctx); err != nil {
+			return err
+		}
+		if err := w.provision(ctx, t, without(w.view.Standing(), e)); err != nil {
+			return err
+		}
+		if err := w.store.Readmit(ctx, e); err != nil {
+			return err
+		}
+		selection := campaign.Selection{Node: e.Node, Site: e.Site}
+		ids, err := selection.Resolve(t)
+		if err != nil {
+			return err
+		}
+		return w.run(ctx, workflows.CampaignRequest{
+			Name: newCampaign(campaign.Readmitted), Kind: campaign.Readmitted, Selection: selection, By: "operator", Reason: q.reason,
+		}, ids, q.timeout, *out)
+	})
+	return c
+}
+
+// calledBy is who an exclusion is about, in words.
+func calledBy(e topology.Exclusion) string {
+	if e.Site != "" {
+		return "site " + string(e.Site)
+	}
+	return "node " + string(e.Node)
+}
+
+// exclusionOf is the exclusion that stands for whom e names.
+func exclusionOf(s topology.Standing, e topology.Exclusion) (topology.Exclusion, bool) {
+	i := slices.IndexFunc(s.Exclusions, func(o topology.Exclusion) bool { return o.Node == e.Node && o.Site == e.Site })
+	if i < 0 {
+		return topology.Exclusion{}, false
+	}
+	return s.Exclusions[i], true
+}
+
+// without is s without the exclusion of whom e names, and with is s with it.
+func without(s topology.Standing, e topology.Exclusion) topology.Standing {
+	s.Exclusions = slices.DeleteFunc(slices.Clone(s.Exclusions), func(o topology.Exclusion) bool { return o.Node == e.Node && o.Site == e.Site })
+	return s
+}
+
+func with(s topology.Standing, e topology.Exclusion) topology.Standing {
+	s = without(s, e)
+	s.Exclusions = append(s.Exclusions, e)
+	return s
+}
+
+// merged is both lists, each key once.
+func merged(a, b []topology.Exposed) []topology.Exposed {
+	out := slices.Clone(a)
+	for _, x := range b {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}

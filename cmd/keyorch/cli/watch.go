@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/keyorch/keyorch/cmd/keyorch/tui"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/workflows"
+)
+
+// watchEvery is how often `status --watch` looks where there is no terminal.
+const watchEvery = 500 * time.Millisecond
+
+// watch shows a campaign, or whatever runs, until the operator has seen enough:
+// on a terminal the whole screen, elsewhere lines.
+func (w *world) watch(ctx context.Context, names []string, out format) error {
+	switch {
+	case out != asTable:
+		return fault.New(fault.Invalid, "status --watch: it shows a screen or lines, so leave out -o")
+	case len(names) > 1:
+		return fault.New(fault.Invalid, "status --watch: name one campaign, or none for the one that runs")
+	}
+	s := newScreens(w.view, w.store.Batches)
+	s.explain, s.tell = w.explain, w.tell
+	if len(names) == 1 {
+		s.campaign = names[0]
+		if _, err := w.campaign(s.campaign); err != nil {
+			return err
+		}
+	}
+	if !w.app.fullScreen() {
+		return tui.Lines(ctx, w.app.out, s, watchEvery)
+	}
+	return tui.Run(ctx, w.app.in, w.app.out, s, &operator{world: w})
+}
+
+// fullScreen reports whether there is a terminal that can do more than lines.
+func (a *app) fullScreen() bool {
+	return terminal(a.in) && terminal(a.out) && a.getenv("TERM") != "dumb" && a.getenv("TERM") != ""
+}
+
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// tell is what `why` prints about a link.
+func (w *world) tell(id keychain.LinkID) string {
+	s, record, _ := w.snapshot(id)
+	var text strings.Builder
+	printWhy(&text, s.Now, whyOutput{
+		Link: id, Campaign: record.Last.Campaign, Owner: record.Owner, Turn: s.State.Turn,
+		Since: s.State.Since, Last: record.Last, Why: link.Explain(id, s),
+	}, w.joining(id, s.State))
+	return text.String()
+}
+
+// operator is who presses the keys of the screen. Temporal is connected to when
+// it is needed first: without it the screen still shows.
+type operator struct {
+	world *world
+	mu    sync.Mutex
+}
+
+// Pause implements tui.Actions.
+func (o *operator) Pause(ctx context.Context, name, reason string) error {
+	return o.ask(ctx, name, workflows.PauseUpdate, workflows.Ask{Reason: reason})
+}
+
+// Resume implements tui.Actions.
+func (o *operator) Resume(ctx context.Context, name string) error {
+	return o.ask(ctx, name, workflows.ResumeUpdate, workflows.Ask{})
+}
+
+// Promote implements tui.Actions.
+func (o *operator) Promote(ctx context.Context, name string) error {
+	return o.ask(ctx, name, workflows.PromoteUpdate, workflows.Ask{})
+}
+
+func (o *operator) ask(ctx context.Context, name, update string, q workflows.Ask) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, err := o.world.campaign(name)
+	if err != nil {
+		return err
+	}
+	return o.world.ask(ctx, r, update, q)
+}

@@ -1,0 +1,104 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/keychain"
+)
+
+// Campaigns starts Campaign workflows and knows which of them run.
+type Campaigns interface {
+	Runs
+	// StartCampaign starts a campaign under its name; one that runs under that name
+	// is left alone, and that is no error.
+	StartCampaign(ctx context.Context, in CampaignRequest) error
+}
+
+const (
+	// tendEvery is how often the campaigns are looked at.
+	tendEvery = 5 * time.Second
+	// lostAfter is how old a campaign must be before its workflow can be missed.
+	lostAfter = time.Minute
+)
+
+// Tend keeps the records of campaigns true, and catches up after maintenance,
+// until ctx ends. A campaign whose workflow is gone has ended: the next one adopts
+// its links. Links that were skipped for a maintenance get a campaign of their own
+// when it is over. Several workers may do so at once, and a restart of one starts
+// nothing.
+func Tend(ctx context.Context, store Store, view View, campaigns Campaigns, log *slog.Logger) {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now().UTC()
+		for _, c := range view.Campaigns() {
+			if c.State != campaign.Ended && now.Sub(c.Begun) > lostAfter {
+				bury(ctx, store, campaigns, c, now, log)
+			}
+			for _, in := range catchUps(view, c, now) {
+				if err := campaigns.StartCampaign(ctx, in); err != nil {
+					log.WarnContext(ctx, "cannot catch up after a maintenance", "campaign", in.Name, "error", err)
+				} else {
+					log.InfoContext(ctx, "a maintenance is over: its links are caught up", "campaign", in.Name, "links", len(in.Selection.Links))
+				}
+			}
+		}
+	}
+}
+
+// bury ends the record of a campaign whose workflow is gone.
+func bury(ctx context.Context, store Store, runs Runs, c campaign.Record, now time.Time, log *slog.Logger) {
+	id := c.Workflow
+	if id == "" {
+		id = c.Name
+	}
+	if running, err := runs.Running(ctx, id); err != nil || running {
+		return
+	}
+	c.State, c.Ended, c.Since = campaign.Ended, now, now
+	c.Reason = fmt.Sprintf("its workflow was lost; %s. The next campaign adopts what it left", c.Tally)
+	if _, err := store.PutCampaign(ctx, c); err == nil {
+		log.WarnContext(ctx, "the workflow of a campaign is gone", "campaign", c.Name)
+	}
+}
+
+// catchUps is the campaigns that are due for the links that c skipped, one for
+// each site that is no longer in maintenance. A link that has got a key since is
+// left out.
+func catchUps(view View, c campaign.Record, now time.Time) []CampaignRequest {
+	bySite := map[keychain.SiteID][]keychain.LinkID{}
+	standing := view.Standing()
+	for _, d := range view.Denials(c.Name) {
+		if d.Site == "" {
+			continue
+		}
+		r, _ := view.Record(d.Link)
+		if _, still := standing.Maintained(d.Site, now); still || r.Last.Begun.After(d.At) {
+			continue
+		}
+		bySite[d.Site] = append(bySite[d.Site], d.Link)
+	}
+	var due []CampaignRequest
+	for _, site := range slices.Sorted(maps.Keys(bySite)) {
+		in := CampaignRequest{
+			Name: fmt.Sprintf("catch-up-%s-%s", site, c.Name), Kind: campaign.CatchUp, Policy: c.Policy,
+			Selection: campaign.Selection{Links: bySite[site]}, By: "maintenance of " + string(site),
+			Reason: "the maintenance of site " + string(site) + " is over",
+		}
+		if _, begun := view.Campaign(in.Name); !begun {
+			due = append(due, in)
+		}
+	}
+	return due
+}
