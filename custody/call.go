@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
@@ -24,6 +25,7 @@ const noSuchKey = "encryption key not found"
 
 // call is one request as errors tell of it.
 type call struct {
+	op   string // as Config.Observe is told
 	path string
 	what string // "datakey/wrapped under keyorch-site-dc2"
 	kek  string // the KEK that is used, if any
@@ -37,7 +39,9 @@ type call struct {
 
 // do runs one request within the time limit and reads its data into out. The
 // bytes that held the answer are cleared: they may hold a key.
-func (c *Custody) do(ctx context.Context, what call, out any, send func(context.Context) (*api.Response, error)) error {
+func (c *Custody) do(ctx context.Context, what call, out any, send func(context.Context) (*api.Response, error)) (err error) {
+	began := time.Now()
+	defer func() { c.observe(what.op, time.Since(began), err) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	resp, err := send(ctx)
@@ -64,9 +68,11 @@ func (c *Custody) do(ctx context.Context, what call, out any, send func(context.
 	return nil
 }
 
+var errGarbled = errors.New("what answers there does not speak like Vault")
+
 // garbled is an answer that cannot be Vault's: a proxy's page, say.
 func (c *Custody) garbled() error {
-	return fault.New(fault.Unavailable, "reach vault at %s: what answers there does not speak like Vault", c.address)
+	return fault.Wrap(fault.Unavailable, errGarbled, "reach vault at %s", c.address)
 }
 
 // failed turns the client's error into one of keyorch. Nothing that the server

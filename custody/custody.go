@@ -18,11 +18,18 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/keyorch/keyorch/fault"
+)
+
+// The requests that a Config.Observe is told of most.
+const (
+	OpMint   = "mint"
+	OpUnwrap = "unwrap"
 )
 
 const (
@@ -42,9 +49,9 @@ type Config struct {
 	Namespace string
 	// Mount is the path of the Transit engine; "transit" when empty.
 	Mount string
-	// Observe is told of every request to Vault once it has ended: "mint",
-	// "unwrap" (of one key or of many at once) or another short word, how long it
-	// took, and its error. Nil: nobody is. It is called from many goroutines.
+	// Observe is told of every request to Vault once it has ended: OpMint,
+	// OpUnwrap (one request, of one key or of many) or another short word, how long
+	// it took, and its error. Nil: nobody is. It is called from many goroutines.
 	Observe func(op string, took time.Duration, err error)
 }
 
@@ -54,6 +61,10 @@ type Custody struct {
 	mount   string
 	address string // as shown to people: without a user or a password
 	timeout time.Duration
+	observe func(op string, took time.Duration, err error)
+
+	mu      sync.Mutex
+	waiting map[string][]*opening // by KEK: what the next request is to open
 }
 
 // Open prepares a client of Vault and does not use the network. Errors are
@@ -93,7 +104,14 @@ func Open(cfg Config) (*Custody, error) {
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
 	}
-	return &Custody{client: client, mount: mounted(cfg.Mount), address: shown, timeout: timeout}, nil
+	observe := cfg.Observe
+	if observe == nil {
+		observe = func(string, time.Duration, error) {}
+	}
+	return &Custody{
+		client: client, mount: mounted(cfg.Mount), address: shown, timeout: timeout, observe: observe,
+		waiting: make(map[string][]*opening),
+	}, nil
 }
 
 // mounted is the path of the Transit engine without slashes at its ends.
@@ -148,7 +166,7 @@ func (c *Custody) WritePolicy(ctx context.Context, name, hcl string) error {
 	if !policyName(name) {
 		return fault.New(fault.Invalid, "write vault policy: the name is not one of keyorch's")
 	}
-	return c.write(ctx, call{path: "sys/policies/acl/" + name, what: "writing policy " + name},
+	return c.write(ctx, call{op: "write-policy", path: "sys/policies/acl/" + name, what: "writing policy " + name},
 		map[string]any{"policy": hcl}, nil)
 }
 

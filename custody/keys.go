@@ -50,6 +50,7 @@ func (c *Custody) Mint(
 		Ciphertext string `json:"ciphertext"`
 	}
 	err = c.write(ctx, call{
+		op:   OpMint,
 		path: c.mount + "/datakey/wrapped/" + kek,
 		what: "datakey/wrapped under " + kek,
 		kek:  kek,
@@ -63,37 +64,6 @@ func (c *Custody) Mint(
 	return keychain.Wrapped{KEK: kek, Ciphertext: minted.Ciphertext}, nil
 }
 
-// Unwrap opens the key of link under epoch. Errors: Invalid (a malformed name),
-// Refused (the token may not, or there is no KEK), Mismatch (it was minted for
-// another link or epoch, or is no link key), Unavailable.
-func (c *Custody) Unwrap(
-	ctx context.Context, link keychain.LinkID, epoch keychain.Epoch, w keychain.Wrapped,
-) (secret.Key, error) {
-	derivation, err := derivation(link, epoch, w.KEK)
-	if err != nil {
-		return secret.Key{}, fault.Wrap(fault.Invalid, err, "open epoch %d of %s", epoch, link)
-	}
-	var opened struct {
-		Plaintext []byte `json:"plaintext"` // decoded from base64 in place
-	}
-	defer func() { clear(opened.Plaintext) }()
-	err = c.write(ctx, call{
-		path: c.mount + "/decrypt/" + w.KEK,
-		what: "decrypt under " + w.KEK,
-		kek:  w.KEK,
-		bad: fault.New(fault.Mismatch,
-			"open epoch %d of %s: the wrapped key is not of this link and epoch under %s", epoch, link, w.KEK),
-	}, map[string]any{"ciphertext": w.Ciphertext, "context": derivation}, &opened)
-	switch {
-	case err != nil:
-		return secret.Key{}, err
-	case len(opened.Plaintext) != secret.Size:
-		return secret.Key{}, fault.New(fault.Mismatch,
-			"open epoch %d of %s: it holds %d bytes, a link key has %d", epoch, link, len(opened.Plaintext), secret.Size)
-	}
-	return secret.New(opened.Plaintext), nil
-}
-
 // EnsureKEK creates the key-encryption key kek unless it is there: AES-256-GCM,
 // derived, not exportable. Errors: Invalid (not the name of a KEK), Refused (the
 // token may not, or a key of that name has other properties), Unavailable.
@@ -105,7 +75,7 @@ func (c *Custody) EnsureKEK(ctx context.Context, kek string) error {
 	if !missing {
 		return err
 	}
-	err = c.write(ctx, call{path: c.mount + "/keys/" + kek, what: "creating key " + kek, kek: kek}, map[string]any{
+	err = c.write(ctx, call{op: "create-kek", path: c.mount + "/keys/" + kek, what: "creating key " + kek, kek: kek}, map[string]any{
 		"type": kekType, "derived": true, "exportable": false, "allow_plaintext_backup": false,
 	}, nil)
 	if err != nil {
@@ -127,7 +97,7 @@ func (c *Custody) checkKEK(ctx context.Context, kek string) (missing bool, err e
 		Backup     bool   `json:"allow_plaintext_backup"`
 	}
 	absent := errors.New("absent")
-	what := call{path: c.mount + "/keys/" + kek, what: "reading key " + kek, absent: absent}
+	what := call{op: "read-kek", path: c.mount + "/keys/" + kek, what: "reading key " + kek, absent: absent}
 	switch err := c.read(ctx, what, &got); {
 	case errors.Is(err, absent):
 		return true, fault.New(fault.Refused, "create key %s: vault does not show it", kek)

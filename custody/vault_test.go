@@ -29,6 +29,9 @@ type fakeVault struct {
 	sealed   bool                                              // as /sys/health tells
 	before   func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
 	size     int                                               // of a minted key, in bytes
+	old      bool                                              // it knows no partial failure
+	batches  []int                                             // how many keys each request for many asked for
+	singles  int                                               // requests for one key
 }
 
 type fakeKEK struct {
@@ -100,6 +103,11 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Context    []byte `json:"context"`
 		Ciphertext string `json:"ciphertext"`
 		Policy     string `json:"policy"`
+		Batch      []struct {
+			Context    []byte `json:"context"`
+			Ciphertext string `json:"ciphertext"`
+		} `json:"batch_input"`
+		Partial int `json:"partial_failure_response_code"`
 		fakeKEK
 	}
 	body, _ := io.ReadAll(r.Body)
@@ -125,23 +133,45 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = rand.Read(nonce)
 		sealed := base64.StdEncoding.EncodeToString(box.Seal(nonce, nonce, key, nil))
 		answer(w, 200, map[string]any{"data": map[string]any{"ciphertext": "vault:v1:" + sealed}})
+	case strings.HasPrefix(path, "transit/decrypt/") && in.Batch != nil:
+		v.batches = append(v.batches, len(in.Batch))
+		results, good := make([]map[string]any, len(in.Batch)), 0
+		for i, item := range in.Batch {
+			key, fault := decrypt(v.keks[name].box(item.Context), item.Ciphertext)
+			if results[i] = map[string]any{"plaintext": key, "reference": ""}; fault != "" {
+				results[i] = map[string]any{"error": fault, "reference": ""}
+			} else {
+				good++
+			}
+		}
+		status := 200
+		if good < len(results) {
+			if status = 400; good > 0 && in.Partial != 0 && !v.old {
+				status = in.Partial
+			}
+		}
+		answer(w, status, map[string]any{"data": map[string]any{"batch_results": results}})
 	case strings.HasPrefix(path, "transit/decrypt/"):
-		v.decrypt(w, v.keks[name].box(in.Context), in.Ciphertext)
+		v.singles++
+		key, fault := decrypt(v.keks[name].box(in.Context), in.Ciphertext)
+		if fault != "" {
+			answer(w, 400, map[string]any{"errors": []string{fault}})
+			return
+		}
+		answer(w, 200, map[string]any{"data": map[string]any{"plaintext": key}})
 	}
 }
 
-func (v *fakeVault) decrypt(w http.ResponseWriter, box cipher.AEAD, ciphertext string) {
+func decrypt(box cipher.AEAD, ciphertext string) (key []byte, fault string) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(ciphertext, "vault:v1:"))
 	if err != nil || len(raw) < box.NonceSize() {
-		answer(w, 400, map[string]any{"errors": []string{"invalid ciphertext"}})
-		return
+		return nil, "invalid ciphertext"
 	}
-	key, err := box.Open(nil, raw[:box.NonceSize()], raw[box.NonceSize():], nil)
+	key, err = box.Open(nil, raw[:box.NonceSize()], raw[box.NonceSize():], nil)
 	if err != nil {
-		answer(w, 400, map[string]any{"errors": []string{"cipher: message authentication failed"}})
-		return
+		return nil, "cipher: message authentication failed"
 	}
-	answer(w, 200, map[string]any{"data": map[string]any{"plaintext": key}})
+	return key, ""
 }
 
 func (v *fakeVault) key(w http.ResponseWriter, r *http.Request, name string, want fakeKEK) {
