@@ -53,7 +53,7 @@ type Ask struct {
 // adopts their links. Cancelling it means Abort.
 func Campaign(ctx workflow.Context, in CampaignRequest) (campaign.Record, error) {
 	if in.Name == "" {
-		in.Name = nameOf(workflow.GetInfo(ctx).WorkflowExecution.ID)
+		in.Name = CampaignName(workflow.GetInfo(ctx).WorkflowExecution.ID)
 	}
 	c := newFleetRun(ctx, in)
 	if err := c.answerAsks(); err != nil {
@@ -80,9 +80,9 @@ func Campaign(ctx workflow.Context, in CampaignRequest) (campaign.Record, error)
 	}
 }
 
-// nameOf is a campaign's name made of a workflow's ID, in which a schedule writes
-// the time.
-func nameOf(id string) string {
+// CampaignName is a campaign's name made of its workflow's ID, in which a schedule
+// writes the time.
+func CampaignName(id string) string {
 	return strings.NewReplacer(":", "", ".", "-").Replace(strings.ToLower(id))
 }
 

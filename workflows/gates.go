@@ -34,11 +34,11 @@ func (a *Activities) gates(r link.Record, s link.State, reports []keychain.Repor
 // missing is the nodes that a link goes on without, when it has waited for them
 // for as long as its policy says and the others are enough; if not yet, until is
 // no later than when that may be.
-func missing(s link.State, p topology.Policy, now, until time.Time) ([]keychain.NodeID, time.Time) {
+func missing(s link.State, declared topology.Link, p topology.Policy, now, until time.Time) ([]keychain.NodeID, time.Time) {
 	if p.Quorum.IsZero() || s.Phase != link.Staging {
 		return nil, until
 	}
-	out, ok := link.Quorum(s, p.Quorum.Of(len(s.Downstream)))
+	out, ok := link.Quorum(s, p.Quorum.Of(len(declared.Downstream)))
 	if !ok {
 		return nil, until
 	}
