@@ -23,9 +23,7 @@ func checkPolicy(p Policy, spec map[string]any) []finding {
 		c.say(at.with("keyAge").with("warn"), fmt.Sprintf("the warning at %s comes after the maximum of %s", writeTime(age.Warn), writeTime(age.Max)),
 			"warn earlier than that")
 	}
-	if _, err := time.LoadLocation(p.TimeZone); err != nil || p.TimeZone == "Local" {
-		c.say(at.with("timeZone"), fmt.Sprintf("there is no time zone %q", p.TimeZone), "write an IANA name, as in Europe/Berlin or UTC")
-	}
+	c.zoned(at.with("timeZone"))
 	for i, w := range p.Windows {
 		if w.From == w.To {
 			c.say(at.with("windows").with(i).with("to"), fmt.Sprintf("the window is empty: it ends when it begins, at %s", w.From),
