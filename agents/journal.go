@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -47,6 +48,17 @@ const (
 type Journal struct {
 	db       *bbolt.DB
 	instance string
+
+	mu sync.Mutex
+	// synced is what the file is known to hold, so that it need not be asked each
+	// time. Nothing gets here before it is on disk.
+	synced map[string]synced
+}
+
+// synced is an entry and the transaction that wrote it, or a later one that read it.
+type synced struct {
+	entry
+	tx int
 }
 
 // entry is what is kept about one link of one node. Started and Lost are sorted,
@@ -61,7 +73,12 @@ type entry struct {
 // there; the directory must be. Errors: Refused when another agent has it open,
 // Invalid when the file cannot be used.
 func OpenJournal(path string) (*Journal, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockWait,
+		// What is free in the file is found out when it is opened: one page less to
+		// sync each time.
+		NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fault.New(fault.Refused, "another agent uses state directory %s", filepath.Dir(path))
@@ -69,7 +86,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fault.Wrap(fault.Invalid, err, "open journal %s", path)
 	}
 	db.MaxBatchDelay = batchDelay
-	j := &Journal{db: db}
+	j := &Journal{db: db, synced: make(map[string]synced)}
 	if err := db.Update(j.prepare); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Invalid, err, "prepare journal %s", path), db.Close())
 	}
@@ -105,7 +122,7 @@ func (j *Journal) Close() error {
 func (j *Journal) fence(node keychain.NodeID, turns map[keychain.LinkID]keychain.Turn) error {
 	changes := make(map[keychain.LinkID]func(*entry))
 	for link, turn := range turns {
-		if kept, err := j.entry(node, link); err != nil || kept.Turn < turn {
+		if kept, err := j.known(node, link); err != nil || kept.Turn < turn {
 			changes[link] = func(e *entry) { e.Turn = max(e.Turn, turn) }
 		}
 	}
@@ -126,14 +143,56 @@ func (j *Journal) merge(node keychain.NodeID, obs []store.Observation) error {
 	return j.change(node, changes)
 }
 
-// entry is what is kept about a link of node; zero when that is nothing.
+// known is what the file holds about a link of node; zero when that is nothing.
+func (j *Journal) known(node keychain.NodeID, link keychain.LinkID) (entry, error) {
+	j.mu.Lock()
+	s, ok := j.synced[string(entryKey(node, link))]
+	j.mu.Unlock()
+	if ok {
+		return s.clone(), nil
+	}
+	return j.entry(node, link)
+}
+
+// entry is known, read from the file.
 func (j *Journal) entry(node keychain.NodeID, link keychain.LinkID) (entry, error) {
 	var e entry
+	var at int
 	err := j.db.View(func(tx *bbolt.Tx) (err error) {
+		at = tx.ID()
 		e, err = read(tx, node, link)
 		return err
 	})
-	return e, fault.Wrap(fault.Unavailable, err, "read the journal of %s", link)
+	if err != nil {
+		return entry{}, fault.Wrap(fault.Unavailable, err, "read the journal of %s", link)
+	}
+	j.learn(map[string]synced{string(entryKey(node, link)): {e.clone(), at}})
+	return e, nil
+}
+
+// learn notes what the file holds. Transactions are numbered in their order, so
+// that an older one is not taken for the newest.
+func (j *Journal) learn(on map[string]synced) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, s := range on {
+		if kept, ok := j.synced[key]; !ok || kept.tx <= s.tx {
+			j.synced[key] = s
+		}
+	}
+}
+
+// doubt has the file asked again about what may or may not have been written.
+func (j *Journal) doubt(on map[string]synced) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key := range on {
+		delete(j.synced, key)
+	}
+}
+
+func (e entry) clone() entry {
+	return entry{Turn: e.Turn, Started: slices.Clone(e.Started), Lost: slices.Clone(e.Lost)}
 }
 
 // change applies the changes in one synced transaction, shared with whoever else
@@ -142,6 +201,7 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 	if len(changes) == 0 {
 		return nil
 	}
+	wrote := make(map[string]synced, len(changes))
 	err := j.db.Batch(func(tx *bbolt.Tx) error {
 		for link, change := range changes {
 			e, err := read(tx, node, link)
@@ -157,10 +217,16 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 			if err := tx.Bucket([]byte(linksBucket)).Put(entryKey(node, link), doc); err != nil {
 				return err
 			}
+			wrote[string(entryKey(node, link))] = synced{e, tx.ID()}
 		}
 		return nil
 	})
-	return fault.Wrap(fault.Unavailable, err, "write the journal of %s", node)
+	if err != nil {
+		j.doubt(wrote)
+		return fault.Wrap(fault.Unavailable, err, "write the journal of %s", node)
+	}
+	j.learn(wrote)
+	return nil
 }
 
 func read(tx *bbolt.Tx, node keychain.NodeID, link keychain.LinkID) (entry, error) {

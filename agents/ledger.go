@@ -68,7 +68,7 @@ func (l *ledger) write(change func(*entry)) error {
 
 // with is the entry after change.
 func (l *ledger) with(change func(*entry)) entry {
-	n := entry{Turn: l.entry.Turn, Started: slices.Clone(l.entry.Started), Lost: slices.Clone(l.entry.Lost)}
+	n := l.entry.clone()
 	change(&n)
 	n.tidy()
 	return n

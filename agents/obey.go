@@ -111,7 +111,7 @@ func (a *attempt) obey(ctx context.Context) error {
 	if err := a.Journal.fence(a.node.ID, map[keychain.LinkID]keychain.Turn{o.Link: o.Turn}); err != nil {
 		return err
 	}
-	kept, err := a.Journal.entry(a.node.ID, o.Link)
+	kept, err := a.Journal.known(a.node.ID, o.Link)
 	if err != nil {
 		return err
 	}

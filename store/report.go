@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 // Observations is what the node last reported, by whatever agent, sorted by
@@ -77,8 +78,9 @@ func (t *Tenure) Report(ctx context.Context, obs ...Observation) error {
 // latest leaves one observation a link: the one with the highest Turn, the last
 // of those.
 func (t *Tenure) latest(obs []Observation) ([]Observation, error) {
-	var out []Observation
+	out := make([]Observation, 0, len(obs))
 	var errs []error
+	index := make(map[keychain.LinkID]int, len(obs))
 	for _, o := range obs {
 		if o.Node != t.node || o.Site != t.site {
 			errs = append(errs, fault.New(fault.Invalid, "report %s of %s/%s: the tenure is for %s/%s", o.Link, o.Site, o.Node, t.site, t.node))
@@ -88,9 +90,10 @@ func (t *Tenure) latest(obs []Observation) ([]Observation, error) {
 			errs = append(errs, fault.Wrap(fault.Invalid, err, "report %q", o.Link))
 			continue
 		}
-		i := slices.IndexFunc(out, func(p Observation) bool { return p.Link == o.Link })
+		i, found := index[o.Link]
 		switch {
-		case i < 0:
+		case !found:
+			index[o.Link] = len(out)
 			out = append(out, o)
 		case o.Turn >= out[i].Turn:
 			out[i] = o
