@@ -85,4 +85,7 @@ const (
 	Held    Outcome = "held"
 	Aborted Outcome = "aborted"
 	Denied  Outcome = "refused"
+	// Skipped is a link that was not begun for now: its window is closed, or a site
+	// of it is in maintenance.
+	Skipped Outcome = "skipped"
 )

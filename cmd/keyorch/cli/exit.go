@@ -69,7 +69,7 @@ func outcomeCode(results []workflows.Result) int {
 	for _, o := range []struct {
 		outcome link.Outcome
 		code    int
-	}{{link.Denied, exitRefused}, {link.Aborted, exitAborted}, {link.Held, exitHeld}} {
+	}{{link.Denied, exitRefused}, {link.Aborted, exitAborted}, {link.Skipped, exitHeld}, {link.Held, exitHeld}} {
 		for _, r := range results {
 			if r.Outcome == o.outcome {
 				code = o.code

@@ -63,8 +63,12 @@ func (a *app) conclude(w *world, r *rotation, results []workflows.Result, out fo
 		for _, res := range results {
 			count[res.Outcome]++
 		}
-		_, _ = fmt.Fprintf(a.out, "%s: %d rotated, %d held, %d aborted, %d refused in %.1fs\n", r.campaign,
-			count[link.Rotated], count[link.Held], count[link.Aborted], count[link.Denied], time.Since(r.begun).Seconds())
+		skipped := ""
+		if n := count[link.Skipped]; n > 0 {
+			skipped = fmt.Sprintf(", %d skipped", n)
+		}
+		_, _ = fmt.Fprintf(a.out, "%s: %d rotated, %d held, %d aborted, %d refused%s in %.1fs\n", r.campaign,
+			count[link.Rotated], count[link.Held], count[link.Aborted], count[link.Denied], skipped, time.Since(r.begun).Seconds())
 		if c, ok := w.view.Campaign(r.campaign); ok && c.State == campaign.Paused {
 			_, _ = fmt.Fprintf(a.out, "The campaign is paused: %s. Go on with `keyorch resume %s`.\n", c.Reason, r.campaign)
 		}

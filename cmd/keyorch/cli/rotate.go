@@ -156,8 +156,6 @@ func (w *world) results(r *rotation) (results []workflows.Result, over bool) {
 			if c.State == campaign.Ended {
 				res.Outcome = link.Denied
 			}
-		case campaign.Skipped:
-			res.Outcome = link.Held
 		case campaign.Superseded:
 			res.Outcome = link.Denied
 		}
