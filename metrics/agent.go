@@ -40,10 +40,11 @@ func (a *Agent) Handler(log *slog.Logger) http.Handler { return a.set.handler(lo
 // order was seen to when the report of it was kept.
 func (a *Agent) Confirmed(kind, role string, took time.Duration) {
 	a.confirm.took(took, kind, role)
-	if role == roleUpstream || role == roleBoth {
-		a.switches.took(took, kind)
-	}
 }
+
+// Switched is told of a device that began to send with another key: its kind, and
+// how long it took to do that.
+func (a *Agent) Switched(kind string, took time.Duration) { a.switches.took(took, kind) }
 
 // DeviceFault is told of every attempt at an order that failed: the kind of the
 // device, and of the fault.

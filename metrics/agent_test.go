@@ -11,6 +11,7 @@ func TestHooksOfAnAgentAreCounted(t *testing.T) {
 	a.Confirmed("sim", "downstream", time.Second)
 	a.Confirmed("exec", "both", time.Second)
 	a.Confirmed("dc1-spine1", "dc1-spine2", time.Second)
+	a.Switched("sim", 3*time.Second)
 	a.DeviceFault("exec", "unavailable")
 	a.DeviceFault("exec", "the device said s3cr3t")
 	a.Repaired("sim")
@@ -20,8 +21,7 @@ func TestHooksOfAnAgentAreCounted(t *testing.T) {
 		`keyorch_confirm_seconds_sum{kind="sim",role="upstream"}`:       2,
 		`keyorch_confirm_seconds_count{kind="sim",role="downstream"}`:   1,
 		`keyorch_confirm_seconds_count{kind="other",role="other"}`:      1,
-		`keyorch_switch_seconds_count{kind="sim"}`:                      1,
-		`keyorch_switch_seconds_count{kind="exec"}`:                     1,
+		`keyorch_switch_seconds_sum{kind="sim"}`:                        3,
 		`keyorch_device_faults_total{fault="unavailable",kind="exec"}`:  1,
 		`keyorch_device_faults_total{fault="other",kind="exec"}`:        1,
 		`keyorch_repairs_total{kind="sim"}`:                             1,

@@ -89,7 +89,7 @@ func AgentDeclarations(kinds []string) []Declaration {
 		{Name: nameConfirm, Type: Histogram, Labels: []Label{kind, {"role", []string{roleUpstream, roleDownstream, roleBoth, other}}}, Buckets: patience(),
 			Help: "Time from when an agent saw an order to when its report that the device obeys stood in etcd."},
 		{Name: nameSwitch, Type: Histogram, Labels: []Label{kind}, Buckets: patience(),
-			Help: "The same for devices that send, alone: of a switch to another key this is the time."},
+			Help: "Time that devices took to send with another key, once they were told to; failures are in keyorch_device_faults_total."},
 		{Name: nameFaults, Type: Counter, Labels: []Label{kind, {"fault", faults()}},
 			Help: "Attempts at an order that failed."},
 		{Name: nameRepairs, Type: Counter, Labels: []Label{kind},
@@ -182,7 +182,7 @@ func requestOutcomes() []string { return append([]string{answered, cancelled}, f
 // of package custody.
 func etcdOps() []string { return []string{"get", "txn", "lease", other} }
 
-func vaultOps() []string { return []string{"mint", "unwrap", "health", "read", "write", other} }
+func vaultOps() []string { return []string{"mint", "unwrap", other} }
 
 // words are values of some string type as labels.
 func words[S ~string](values ...S) []string {

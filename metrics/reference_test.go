@@ -136,6 +136,7 @@ func full(t *testing.T) []*set {
 	w.Temporal().Timer("temporal_request_latency").Record(time.Second)
 	w.Temporal().Gauge("temporal_num_pollers").Update(1)
 	a.Confirmed("sim", "upstream", time.Second)
+	a.Switched("sim", time.Second)
 	a.DeviceFault("sim", "unavailable")
 	a.Repaired("sim")
 	a.EtcdRequest("get", time.Second, nil)

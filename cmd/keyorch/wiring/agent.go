@@ -105,7 +105,7 @@ func (s *serving) update(ctx context.Context, t topology.Topology) (list []agent
 			s.agent.Logger.ErrorContext(ctx, "cannot serve node", "node", n.Name, "error", err)
 			continue
 		}
-		list = append(list, node)
+		list = append(list, s.agent.timed(node))
 	}
 	changed = changed || len(list) != len(s.open)
 	if len(declared) == 0 && (len(s.declared) > 0 || !s.told) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -13,6 +14,8 @@ import (
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/metrics"
+	"github.com/keyorch/keyorch/secret"
+	"github.com/keyorch/keyorch/upstream"
 	"github.com/keyorch/keyorch/workflows"
 )
 
@@ -53,6 +56,42 @@ func (a Agent) observer() agents.Observer {
 		return agents.Observer{}
 	}
 	return agents.Observer{Confirmed: a.Metrics.Confirmed, DeviceFault: a.Metrics.DeviceFault, Repaired: a.Metrics.Repaired}
+}
+
+// timed is n with a clock on its switches, if there are metrics.
+func (a Agent) timed(n agents.Node) agents.Node {
+	if a.Metrics == nil || n.Upstream == nil {
+		return n
+	}
+	clocked := clocked{Device: n.Upstream, kind: n.Kind, to: a.Metrics}
+	n.Upstream = clocked
+	if r, ok := clocked.Device.(upstream.Resumer); ok {
+		n.Upstream = clockedResumer{clocked, r}
+	}
+	return n
+}
+
+// clocked measures how long a device takes to switch.
+type clocked struct {
+	upstream.Device
+	kind string
+	to   *metrics.Agent
+}
+
+// Switch implements upstream.Device.
+func (c clocked) Switch(ctx context.Context, sa keychain.SA, key secret.Key) error {
+	began := time.Now()
+	err := c.Device.Switch(ctx, sa, key)
+	if err == nil {
+		c.to.Switched(c.kind, time.Since(began))
+	}
+	return err
+}
+
+// clockedResumer is clocked for devices that resume as well.
+type clockedResumer struct {
+	clocked
+	upstream.Resumer
 }
 
 // interceptors feed the metrics of a worker, if there are any.

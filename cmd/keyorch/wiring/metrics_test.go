@@ -7,13 +7,20 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/keyorch/keyorch/agents"
+	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/secret"
+	"github.com/keyorch/keyorch/store"
+	"github.com/keyorch/keyorch/upstream"
 	"github.com/keyorch/keyorch/workflows"
 )
 
@@ -65,6 +72,69 @@ func TestAgentsKnowEveryKindOfDevice(t *testing.T) {
 		t.Error("a kind of device is counted as other")
 	}
 }
+
+// TestWhatServersAreAskedIsNotCountedAsOther keeps the words of metrics those of
+// the packages that they come from.
+func TestWhatServersAreAskedIsNotCountedAsOther(t *testing.T) {
+	w, a := WorkerMetrics(), AgentMetrics()
+	for _, op := range []string{store.OpGet, store.OpTxn, store.OpLease} {
+		w.EtcdRequest(op, time.Second, nil)
+		a.EtcdRequest(op, time.Second, nil)
+	}
+	for _, op := range []string{custody.OpMint, custody.OpUnwrap} {
+		w.VaultRequest(op, time.Second, nil)
+		a.VaultRequest(op, time.Second, nil)
+	}
+	for _, role := range []string{agents.RoleSends, agents.RoleAccepts, agents.RoleBoth} {
+		a.Confirmed("sim", role, time.Second)
+	}
+	for _, h := range []http.Handler{w.Handler(slog.New(slog.DiscardHandler)), a.Handler(slog.New(slog.DiscardHandler))} {
+		for line := range strings.Lines(scrape(t, h)) {
+			if strings.Contains(line, `"other"`) && strings.Contains(line, "_seconds") {
+				t.Error(strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// TestSwitchesAreTimed on devices that resume and on those that do not, and takes
+// nothing away from either.
+func TestSwitchesAreTimed(t *testing.T) {
+	m := AgentMetrics()
+	for _, dev := range []upstream.Device{sender{}, resumer{}} {
+		_, resumes := dev.(upstream.Resumer)
+		node := agents.Node{Kind: "sim", Upstream: dev}
+		if same := (Agent{}).timed(node); same.Upstream != dev {
+			t.Error("without metrics it is another device")
+		}
+		timed := Agent{Metrics: m}.timed(node).Upstream
+		if _, still := timed.(upstream.Resumer); still != resumes {
+			t.Errorf("it resumes: %v, before %v", still, resumes)
+		}
+		for _, epoch := range []keychain.Epoch{1, 2} { // the first is refused
+			if err := timed.Switch(t.Context(), keychain.SA{Ref: keychain.Ref{Epoch: epoch}}, secret.Key{}); (err == nil) != (epoch == 2) {
+				t.Error(err)
+			}
+		}
+	}
+	if page := scrape(t, m.Handler(slog.New(slog.DiscardHandler))); !strings.Contains(page, "\nkeyorch_switch_seconds_count{kind=\"sim\"} 2\n") {
+		t.Error("two switches are not counted as two")
+	}
+}
+
+// sender is a device that refuses epoch 1.
+type sender struct{ upstream.Device }
+
+func (sender) Switch(_ context.Context, sa keychain.SA, _ secret.Key) error {
+	if sa.Epoch == 1 {
+		return fault.New(fault.Refused, "switch")
+	}
+	return nil
+}
+
+type resumer struct{ sender }
+
+func (resumer) Resume(context.Context, keychain.SA) error { return nil }
 
 func scrape(t *testing.T, h http.Handler) string {
 	t.Helper()
