@@ -144,7 +144,7 @@ func (c *course) obey(asks Asks) {
 		}
 		c.to(Running, "")
 	}
-	if asks.Promote && !asks.Pause && !asks.Abort && r.CanPromote() == nil {
+	if asks.Promote && r.CanPromote() == nil { // which a pause or an abort has just forbidden
 		r.Waves[r.Wave].Promoted, c.Changed = true, true
 	}
 }
@@ -276,7 +276,7 @@ func (c *course) launch(w *WaveStatus) {
 	bound := max(1, c.Record.SideBySide) * w.batchLinks(0)
 	for w.Launched < w.Count {
 		n := w.batchLinks(w.Launched)
-		if open > 0 && open+n > bound+n/2 {
+		if open+n > bound+n/2 {
 			return
 		}
 		if w.Begun.IsZero() {

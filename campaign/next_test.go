@@ -180,6 +180,9 @@ func TestWhatComesRightIsForgivenNoLonger(t *testing.T) {
 	d.at(1).count(1, tally{Held: 4, InFlight: 16}).next(none(), "", paused, "4 of 20")
 	d.at(2).next(campaign.Asks{Resume: true}, "", running, "")
 	d.at(3).count(1, tally{Rotated: 4, InFlight: 16}).next(none(), "", running, "") // they came right
+	if d.r.Forgiven != 0 || d.r.Waves[0].Forgiven != 0 {
+		t.Errorf("still forgiven: %+v", d.r)
+	}
 	d.at(4).count(1, tally{Rotated: 4, Held: 3, InFlight: 13}).next(none(), "", paused, "3 of 20")
 }
 
@@ -251,7 +254,28 @@ func TestNothingRunsAnyMore(t *testing.T) {
 	if got := d.ask(idle); fmt.Sprint(got.Launch) != "[2 3]" {
 		t.Errorf("two links that never begin are waited for: %+v", got)
 	}
-	d.at(2).next(campaign.Asks{Abort: true, Idle: true}, "", ended, "aborted by an operator")
+	d.at(2).count(1, tally{Rotated: 18, Held: 2}).next(campaign.Asks{Abort: true, Idle: true}, "", ended, "aborted by an operator")
+}
+
+func TestLinksThatNeverBeginLeaveTheirPlaces(t *testing.T) {
+	d := begin(t, topology.PauseWhenSpent, 60)
+	d.next(none(), "0 1", running, "").wakes(10)
+	d.at(10).next(none(), "", paused, "20 of 60 links of the wave failed")
+	d.at(11).next(campaign.Asks{Resume: true}, "2 3", running, "").wakes(21)
+}
+
+func TestAbortWaitsForWhatIsAboutToBegin(t *testing.T) {
+	d := begin(t, "", 20, 10)
+	d.next(none(), "0 1", running, "")
+	d.at(1).next(campaign.Asks{Abort: true}, "", aborting, "aborted").wakes(11)
+	d.at(2).next(campaign.Asks{Idle: true}, "", ended, "0 of 30 links rotated, 30 not begun; aborted by an operator")
+}
+
+func TestNothingIsPausedWhenAllHasBegun(t *testing.T) {
+	d := begin(t, topology.PauseWhenSpent, 20)
+	d.next(none(), "0 1", running, "")
+	d.at(1).count(1, tally{Refused: 3, InFlight: 17}).next(none(), "", running, "").wakes(10)
+	d.at(2).count(1, tally{Refused: 3, Rotated: 17}).next(none(), "", ended, "3 of 20")
 }
 
 func TestPauseWhileAWaveEnds(t *testing.T) {
@@ -262,6 +286,10 @@ func TestPauseWhileAWaveEnds(t *testing.T) {
 		t.Errorf("%+v", d.r)
 	}
 	d.at(7).next(none(), "", paused, "lunch").wakes(0)
+	if d.r.Wave != 0 {
+		t.Errorf("wave %d begins in a pause", d.r.Wave)
+	}
+	d.at(8).next(campaign.Asks{Pause: true, Resume: true}, "", paused, "lunch")
 	d.at(60).next(campaign.Asks{Resume: true}, "1", running, "").wakes(70)
 	// A pause stops nothing once all has begun, and the campaign ends.
 	d.at(61).next(campaign.Asks{Pause: true}, "", paused, "paused")

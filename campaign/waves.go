@@ -42,9 +42,9 @@ func Waves(p topology.Policy, t topology.Topology, links []keychain.LinkID) []Wa
 		case i == len(parts)-1:
 			take = left
 		case w.Selector != "":
-			take = matching(w.Selector, t, left)
+			take = interleave(t, matching(w.Selector, t, left))
 			if !w.Size.IsZero() {
-				take = interleave(t, take)[:w.Size.Of(len(take))]
+				take = take[:w.Size.Of(len(take))]
 			}
 		default:
 			take = left[:min(len(left), max(0, w.Size.Of(total)-(total-len(left))))]
@@ -60,7 +60,7 @@ func Waves(p topology.Policy, t topology.Topology, links []keychain.LinkID) []Wa
 		if name == "" {
 			name = fmt.Sprintf("wave %d", i+1)
 		}
-		waves = append(waves, Wave{Name: name, Links: interleave(t, take), Soak: w.Soak})
+		waves = append(waves, Wave{Name: name, Links: slices.Clone(take), Soak: w.Soak})
 		left = interleave(t, slices.DeleteFunc(slices.Clone(left), func(l keychain.LinkID) bool { return taken[l] }))
 	}
 	return waves

@@ -107,6 +107,20 @@ func TestWavesAreSpreadOverSites(t *testing.T) {
 	}
 }
 
+func TestAWaveThatSelectsIsSpreadOverSites(t *testing.T) {
+	top := fleet(20, 2) // the canaries of the first site come first, that of the second last
+	for i := range top.Links {
+		top.Links[i].Labels = nil
+	}
+	for _, i := range []int{0, 1, 2, 19} {
+		top.Links[i].Labels = topology.Labels{"tier": "canary"}
+	}
+	p := topology.Policy{Waves: []topology.Wave{{Selector: "tier=canary", Size: number(2)}, {}}}
+	if got := campaign.Waves(p, top, names(top))[0].Links; !slices.Equal(got, []keychain.LinkID{"l00000", "l00019"}) {
+		t.Errorf("the wave is %v", got)
+	}
+}
+
 func TestBatches(t *testing.T) {
 	top := fleet(230, 10)
 	waves := campaign.Waves(topology.Policy{}, top, names(top))
