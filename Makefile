@@ -39,9 +39,9 @@ verify: ## format, tidy, vet, lint, determinism of workflows, generated files, i
 generate: ## write generated files anew: the phase diagram, the scripts' expected output, the metrics' reference
 	$(GO) test ./link ./topology ./workflows ./metrics -update
 
-bench: ## links a second, beside the same Vault and etcd calls without Temporal
-	$(GO) test -run '^$$' -bench . ./link ./topology
-	cd e2e && $(GO) test -run '^$$' -bench . -benchtime 1x .
+bench: ## fleets of 1,000 and 10,000 links beside their floor, and the rules of others: docs/benchmarks.md
+	cd e2e && $(GO) test -count=1 -v -run TestRules ./rules
+	cd e2e && $(GO) test -run '^$$' -bench Fleets -benchtime 1x -timeout 30m .
 
 clean:
 	rm -rf bin

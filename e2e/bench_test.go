@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
-	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/e2e/lab"
@@ -22,171 +20,266 @@ import (
 	"github.com/keyorch/keyorch/topology"
 )
 
+// What docs/benchmarks.md says of the fleets.
 const (
-	benchLinks = 200
-	benchNodes = 20 // on each of two sites
+	benchSites = 100
+	benchDrain = 500 * time.Millisecond
+	idleFor    = 20 * time.Second
+	aloneFor   = 5 * time.Second
+	// oneFleet is how long the rotation of a fleet may take before the benchmark
+	// gives up.
+	oneFleet = "10m"
 )
 
-// fleet is two sites with a number of nodes each, and links from one to the
-// other that wait for draining as long as given.
-func fleet(links int, drain time.Duration) string {
-	var b strings.Builder
-	doc := func(kind, name, spec string) {
-		fmt.Fprintf(&b, "---\napiVersion: keyorch/v1\nkind: %s\nmetadata: {name: %s}\nspec: %s\n", kind, name, spec)
+// BenchmarkFleets rotates a thousand and ten thousand links over a hundred sites,
+// with traffic on all of them, and prints what docs/benchmarks.md explains.
+func BenchmarkFleets(b *testing.B) {
+	for range b.N {
+		small := rotateFleet(b, 1000, 3, time.Second)
+		large := rotateFleet(b, 10_000, 1, 4*time.Second)
+		fmt.Printf("\n%s%s", small, large)
+		growth := large.took.Seconds() / small.took.Seconds()
+		fmt.Printf("growth from 1,000 to 10,000 links: %.1f\n", growth)
+		b.ReportMetric(small.took.Seconds(), "s/1k")
+		b.ReportMetric(large.took.Seconds(), "s/10k")
+		b.ReportMetric(growth, "growth")
+		b.ReportMetric(float64(large.links)/large.took.Seconds(), "links/s")
+		b.ReportMetric(small.ratio(), "x-floor/1k")
+		b.ReportMetric(large.ratio(), "x-floor/10k")
+		b.ReportMetric(float64(small.lost+large.lost), "lost")
+		b.ReportMetric(large.workerMB, "worker-MB")
+		b.ReportMetric(large.idle, "idle-%")
+		b.ReportMetric(large.deadRatio(), "dead/alive")
 	}
-	doc("Policy", "bench", fmt.Sprintf("{drain: %v}", drain))
-	for _, site := range []string{"left", "right"} {
-		doc("Site", site, "{}")
-		for n := range benchNodes {
-			doc("Node", fmt.Sprintf("%s-%d", site, n), fmt.Sprintf("{site: %s, device: {kind: sim}}", site))
-		}
-	}
-	for i := range links {
-		doc("Link", fmt.Sprintf("link-%03d", i), fmt.Sprintf("{upstream: [left-%d], downstream: [right-%d], policy: bench}",
-			i%benchNodes, (i/benchNodes+i)%benchNodes))
-	}
-	return b.String()
 }
 
-// BenchmarkRotate rotates 200 links of the simulated network in one batch, with
-// traffic on all of them, and reports links a second beside the rate at which
-// the same calls to Vault and etcd go without Temporal, in the same run.
-func BenchmarkRotate(b *testing.B) {
-	const drain = 100 * time.Millisecond
-	l, topo := benchLab(b, fleet(benchLinks, drain))
-	worker := l.Worker(b.Context())
-	left, right := l.Agent(b.Context(), "left"), l.Agent(b.Context(), "right")
-	defer func() { _, _, _ = worker.Stop(), left.Stop(), right.Stop() }()
-	rotate := func() {
-		if said := l.Keyorch(b.Context(), "rotate", "--all", "--timeout", "1m", "-o", "json"); said.Code != 0 {
-			b.Fatalf("rotate ended with %d: %.2000s%s", said.Code, said.Out, said.Err)
+// fleet is one fleet on a stack of its own. The servers and the agents run in
+// this process, the worker in one of its own.
+type fleet struct {
+	*testing.B
+	lab.Fleet
+	*lab.Binary
+	topo     topology.Topology
+	store    *store.Store
+	view     *store.View
+	worker   *lab.Process
+	agents   *lab.Crew
+	interval time.Duration // from one packet of a link to the next
+	figures  figures
+}
+
+// rotateFleet measures one fleet, with so many rotations after the first keys.
+func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) figures {
+	b.Helper()
+	f := newFleet(b, links)
+	f.interval = interval
+	f.start()
+	defer f.stop()
+	f.figures.firstKeys = f.rotate(nil)
+	f.Lab.Traffic(f.topo, interval)
+	f.measure(rotations)
+	f.figures.dead, f.figures.alive = f.withDeadSite(), f.others(f.figures.spent, f.figures.begun)
+	f.Lab.Network.Close() // what it costs is not keyorch's
+	f.figures.count(f.Lab.Network.Total())
+	f.idle()
+	f.figures.workerMB = peakMB(b, f.worker.PID())
+	return f.figures
+}
+
+// newFleet declares a fleet on a new stack, as the operator does.
+func newFleet(b *testing.B, links int) *fleet {
+	b.Helper()
+	dir := b.TempDir()
+	stack, err := devstack.Start(b.Context(), devstack.Options{Data: filepath.Join(dir, "data")})
+	noError(b, err)
+	f := &fleet{B: b, Fleet: lab.Fleet{Links: links, Sites: benchSites, Drain: benchDrain}, figures: figures{links: links}}
+	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	f.Binary = &lab.Binary{Lab: l, Path: binary}
+	begun := time.Now()
+	f.topo, err = l.Declare(b.Context(), f.Documents())
+	noError(b, err)
+	f.figures.applied = time.Since(begun)
+	f.store, err = l.Store(b.Context())
+	noError(b, err)
+	f.view, err = f.store.View(b.Context())
+	noError(b, err)
+	return f
+}
+
+// start starts the worker and the agents, after it has been measured what the
+// servers use by themselves.
+func (f *fleet) start() {
+	f.Helper()
+	f.figures.idleAlone = share(f.B, aloneFor, os.Getpid())[0]
+	var err error
+	f.worker, err = f.Worker(f.Context())
+	noError(f.B, err)
+	begun := time.Now()
+	f.agents = f.Lab.Crew(f.Context(), f.topo)
+	ctx, cancel := context.WithTimeout(f.Context(), 2*time.Minute)
+	defer cancel()
+	noError(f.B, lab.Served(ctx, f.view, f.topo))
+	f.figures.joined = time.Since(begun)
+}
+
+func (f *fleet) stop() {
+	f.Helper()
+	if code := f.worker.Terminate(); code != 0 {
+		f.Errorf("the worker ended with %d, see %s", code, f.worker.Log)
+	}
+	if err := f.agents.Stop(); err != nil {
+		f.Error(err)
+	}
+	_ = f.store.Close()
+	_ = f.Lab.Stack.Stop(context.WithoutCancel(f.Context()))
+}
+
+// rotate rotates all links as the operator does, and gives back how long the
+// command took. Meanwhile runs beside it, when it is there.
+func (f *fleet) rotate(meanwhile func()) time.Duration {
+	f.Helper()
+	begun := time.Now()
+	ended := make(chan lab.Said, 1)
+	go func() { ended <- f.Lab.Keyorch(f.Context(), "rotate", "--all", "--timeout", oneFleet) }()
+	if meanwhile != nil {
+		meanwhile()
+	}
+	if said := <-ended; said.Code != 0 {
+		f.Fatalf("rotate ended with %d: %.2000s%.2000s", said.Code, said.Out, said.Err)
+	}
+	return time.Since(begun)
+}
+
+// measure rotates all links several times, takes the median, and then the floor
+// of that rotation.
+func (f *fleet) measure(rotations int) {
+	f.Helper()
+	etcd := etcdClient(f.B, f.Lab)
+	defer func() { _ = etcd.Close() }()
+	var all []figures
+	for range rotations {
+		one := figures{begun: time.Now(), from: revision(f.B, etcd), unwraps: -f.agents.Unwraps()}
+		one.took = f.rotate(nil)
+		one.to = revision(f.B, etcd)
+		one.unwraps += f.agents.Unwraps()
+		one.spent = pastOf(f.B, f.store, f.links(), one.begun)
+		if n := len(one.spent.ended); n != f.Links {
+			f.Errorf("%d of %d links have a new key", n, f.Links)
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b figures) int { return int(a.took - b.took) })
+	one := all[len(all)/2]
+	f.figures.took, f.figures.begun, f.figures.spent, f.figures.unwraps = one.took, one.begun, one.spent, one.unwraps
+	w := writtenBetween(f.B, etcd, one.from, one.to)
+	f.figures.transactions, f.figures.keys, f.figures.mbytes = len(w.transactions), w.keys, float64(w.bytes)/1e6
+	f.figures.floor = floor(f.B, f.Lab, f.topo, w, one.unwraps)
+}
+
+func (f *fleet) links() []keychain.LinkID {
+	ids := make([]keychain.LinkID, len(f.topo.Links))
+	for i, k := range f.topo.Links {
+		ids[i] = k.Name
+	}
+	return ids
+}
+
+// others is how long it took until the last link that has no end at the first
+// site was done.
+func (f *fleet) others(s spent, begun time.Time) time.Duration {
+	var last time.Time
+	for _, k := range f.topo.Links {
+		if at := s.ended[k.Name]; !f.atDeadSite(k) && at.After(last) {
+			last = at
 		}
 	}
-	rotate() // the first keys
-	l.Traffic(topo, 10*time.Millisecond)
-	floor := callsAlone(b, l, topo)
-	b.ResetTimer()
-	for b.Loop() {
-		rotate()
+	return last.Sub(begun)
+}
+
+func (f *fleet) atDeadSite(k topology.Link) bool {
+	return slices.Contains(f.topo.SitesOf(slices.Concat(k.Upstream, k.Downstream)), f.Site(0))
+}
+
+// withDeadSite rotates all links while the first site has no agent and its devices
+// do not answer, and gives back how long that took for the others. Then the site
+// comes back, and the command must end with everything rotated.
+func (f *fleet) withDeadSite() (took time.Duration) {
+	f.Helper()
+	dead := func(is bool) {
+		for _, n := range f.topo.Nodes {
+			if n.Site == f.Site(0) {
+				f.Lab.Network.Node(n.Name).Dead(is)
+			}
+		}
 	}
-	took := b.Elapsed() / time.Duration(b.N)
-	l.Network.Close()
-	total := l.Network.Total()
-	if total.Lost.Total() > 0 || total.Sent == 0 {
-		b.Errorf("%d of %d packets were lost", total.Lost.Total(), total.Sent)
+	noError(f.B, f.agents.StopSite(f.Site(0)))
+	dead(true)
+	begun := time.Now()
+	f.rotate(func() {
+		f.awaitOthers()
+		dead(false)
+		f.agents.Start(f.Context(), f.Site(0))
+	})
+	return f.others(pastOf(f.B, f.store, f.links(), begun), begun)
+}
+
+// awaitOthers waits until every link that has no end at the first site is Steady
+// on a newer epoch than before.
+func (f *fleet) awaitOthers() {
+	f.Helper()
+	before := map[keychain.LinkID]keychain.Epoch{}
+	for _, k := range f.topo.Links {
+		if r, ok := f.view.Record(k.Name); ok && !f.atDeadSite(k) {
+			before[k.Name] = r.State.To.Epoch
+		}
 	}
-	b.ReportMetric(float64(benchLinks)/took.Seconds(), "links/s")
-	b.ReportMetric(float64(benchLinks)/floor.Seconds(), "links/s-calls-alone")
-	b.ReportMetric(float64(total.Lost.Total()), "packets-lost")
-	b.ReportMetric(float64(total.Sent), "packets-sent")
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	giveUp := time.After(5 * time.Minute)
+	for len(before) > 0 {
+		select {
+		case <-giveUp:
+			f.Fatalf("with a dead site %d of the other links were not rotated", len(before))
+		case <-look.C:
+		}
+		for id, epoch := range before {
+			if r, _ := f.view.Record(id); r.State.Phase == link.Steady && r.State.To.Epoch > epoch {
+				delete(before, id)
+			}
+		}
+	}
+}
+
+// idle measures what everything uses when nothing is rotated. The counters of all
+// links have moved just before, as they always have where there is traffic, so
+// that agents have something to report.
+func (f *fleet) idle() {
+	f.Helper()
+	f.Lab.Traffic(f.topo, 10*time.Millisecond)
+	f.Lab.Network.Close()
+	used := share(f.B, idleFor, os.Getpid(), f.worker.PID())
+	f.figures.idleHere, f.figures.idleWorker = used[0], used[1]
+	f.figures.idle = max(0, used[0]-f.figures.idleAlone) + used[1]
 }
 
 // benchLab is a stack on which the documents are declared.
 func benchLab(b *testing.B, documents string) (*lab.Lab, topology.Topology) {
 	b.Helper()
-	check := func(err error) {
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
 	dir := b.TempDir()
 	stack, err := devstack.Start(b.Context(), devstack.Options{Data: filepath.Join(dir, "data")})
-	check(err)
+	noError(b, err)
 	b.Cleanup(func() { _ = stack.Stop(context.Background()) })
 	topo, err := topology.Parse([]topology.Source{{Name: "bench.yaml", Data: []byte(documents)}}, wiring.Kinds(), topology.Topology{})
-	check(err)
+	noError(b, err)
 	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	b.Cleanup(l.Network.Close)
 	s, err := l.Store(b.Context())
-	check(err)
+	noError(b, err)
 	defer func() { _ = s.Close() }()
 	_, base, err := s.TopologyAt(b.Context())
-	check(err)
+	noError(b, err)
 	_, err = s.Apply(b.Context(), base, topo)
-	check(err)
-	check(stack.Provision(b.Context(), topo))
+	noError(b, err)
+	noError(b, stack.Provision(b.Context(), topo))
 	return l, topo
-}
-
-// callsAlone is how long the calls of one rotation of all links take with nothing
-// between them: a key minted for each link, a record and its orders written for
-// each phase, the key opened by both nodes, and a report of each node in each
-// phase. The links are others than those that are rotated, of the same shape.
-func callsAlone(b *testing.B, l *lab.Lab, topo topology.Topology) time.Duration {
-	b.Helper()
-	check := func(err error) {
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	ctx := b.Context()
-	s, err := store.Open(ctx, store.Config{Endpoints: []string{l.Stack.EtcdEndpoint}, Prefix: "/calls-alone"})
-	check(err)
-	defer func() { _ = s.Close() }()
-	minter, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: l.Stack.WorkerToken})
-	check(err)
-	token, err := l.Stack.AgentToken(ctx, "right")
-	check(err)
-	opener, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: token})
-	check(err)
-	tenures := map[keychain.NodeID]*store.Tenure{}
-	for _, n := range topo.Nodes {
-		tenures[n.Name], err = s.Serve(ctx, n.Site, n.Name, store.Agent{Instance: "bench"})
-		check(err)
-	}
-
-	begin := time.Now()
-	changes := make([]store.Change, len(topo.Links))
-	var minting errgroup.Group
-	minting.SetLimit(16)
-	for i, k := range topo.Links {
-		minting.Go(func() error {
-			state, err := link.Step(link.New(k.Upstream, k.Downstream), link.Rotate{Epoch: 1})
-			if err != nil {
-				return err
-			}
-			wrapped, err := minter.Mint(ctx, k.Name, 1, []keychain.SiteID{"right"})
-			changes[i] = store.Change{
-				Record: link.Record{Link: k.Name, State: state, Owner: "bench"}, Minted: wrapped,
-				Sites: map[keychain.NodeID]keychain.SiteID{k.Upstream[0]: "left", k.Downstream[0]: "right"},
-			}
-			return err
-		})
-	}
-	check(minting.Wait())
-	var opening errgroup.Group
-	opening.SetLimit(16)
-	for _, c := range changes {
-		for range 2 { // the node that accepts, and the node that sends
-			opening.Go(func() error {
-				key, err := opener.Unwrap(ctx, c.Record.Link, 1, c.Minted)
-				key.Wipe()
-				return err
-			})
-		}
-	}
-	check(opening.Wait())
-	for range 5 { // Staging, Switching, Draining, Retiring, Steady
-		done, err := s.Commit(ctx, changes)
-		check(err)
-		var reporting errgroup.Group
-		reporting.SetLimit(16)
-		for i := range changes {
-			check(done[i].Err)
-			c := &changes[i]
-			c.Record.Revision = done[i].Revision
-			for node, site := range c.Sites {
-				reporting.Go(func() error {
-					return tenures[node].Report(ctx, store.Observation{
-						Site: site, Link: c.Record.Link, Report: keychain.Report{Node: node, Turn: c.Record.State.Turn},
-					})
-				})
-			}
-		}
-		check(reporting.Wait())
-		for i := range changes {
-			changes[i].Record.State.Turn++ // as every phase does
-		}
-	}
-	return time.Since(begin)
 }
