@@ -52,6 +52,9 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 			return s.Resync
 		}
 	}
+	if a.rests(ctx, e) {
+		return a.next(e, nil)
+	}
 	err := a.obey(ctx)
 	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && s.ops.Err() == nil {
 		err = cause
@@ -63,14 +66,26 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 	if s.ops.Err() != nil || errors.Is(err, errSuperseded) || s.replaced(e, o) {
 		return s.Resync // the device is left to its next order, or to the next agent
 	}
-	a.report(err)
+	a.report(e, err)
 	s.mu.Lock()
 	e.refused = nil
 	if forGood(err) && a.seen.whole && equal(e.order, o) {
 		e.refused = &a.seen
 	}
+	if equal(e.order, o) {
+		e.settled = err == nil && a.seen.whole
+	}
 	s.mu.Unlock()
-	return s.rest(e, err)
+	return a.next(e, err)
+}
+
+// next is how long to wait before e is looked at again.
+func (a *attempt) next(e *errand, err error) time.Duration {
+	wait := a.rest(e, err)
+	if err == nil && a.counting() {
+		wait = min(wait, a.Counting)
+	}
+	return wait
 }
 
 // refusal is what the device showed when it refused the order of e for good; nil
@@ -102,6 +117,8 @@ type attempt struct {
 	turn  keychain.Turn // under which to report
 	seen  sight
 	book  *ledger // nil until it could be read
+	// drift is what was found other than ordered, by this attempt or an earlier one.
+	drift []string
 }
 
 // obey does what is missing: accept, then send, then forget. An error of one
@@ -171,7 +188,7 @@ func (a *attempt) act(ctx context.Context) (err error) {
 			return errSuperseded
 		}
 		if a.seen.down, err = downstream.Forget(ctx, a.node.Downstream, o.Link, accept); err != nil {
-			return err
+			return a.unexpected(err)
 		}
 	}
 	a.seen.whole = len(o.Accept) > 0 || !o.Send.IsZero()
@@ -226,14 +243,18 @@ func (a *attempt) look(ctx context.Context) {
 
 // report says what became of the attempt. What the device did not show is left
 // as it was reported before, with the Turn of that time.
-func (a *attempt) report(err error) {
+func (a *attempt) report(e *errand, err error) {
 	link := a.order.Link
 	var kind, message string
 	if err != nil {
 		kind, message = fault.Of(err).String(), oneLine(a.keys.scrub(err.Error(), a.held))
+		if !errors.As(err, new(unopened)) {
+			a.Observe.deviceFault(a.node.Kind, kind)
+		}
 	}
+	repaired := a.repaired(e, err)
 	before := a.reports.latest(link)
-	a.reports.change(link, func(o *store.Observation) {
+	change := func(o *store.Observation) {
 		if a.seen.whole {
 			o.Turn, o.Accepts, o.Sends = a.turn, a.seen.down.Accepts, a.seen.up.Sends
 			o.Counters = a.seen.counters()
@@ -241,13 +262,40 @@ func (a *attempt) report(err error) {
 		if a.book != nil {
 			o.Started, o.Lost = a.book.entry.Started, a.book.entry.Lost
 		}
-		setFault(o, kind, message, time.Now().UTC())
-	})
+		now := time.Now().UTC()
+		o.Repaired = noted(o.Repaired, repaired, now)
+		setFault(o, kind, message, now)
+	}
+	a.reports.tell(link, change, a.confirmation(e, err))
 	switch {
 	case err != nil && (before.Fault != kind || before.Message != message):
 		a.log.Warn("order not obeyed", "link", link, "turn", a.order.Turn, "fault", kind, "message", message)
 	case err == nil && (a.seen.whole && before.Turn != a.turn || before.Fault != ""):
 		a.log.Info("order obeyed", "link", link, "turn", a.order.Turn)
+	}
+}
+
+// confirmation tells the Observer, once for each order, when the report that it
+// is obeyed stands in the store; nil when there is nothing to tell.
+func (a *attempt) confirmation(e *errand, err error) func(error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	seen := e.seen
+	if err != nil || !a.seen.whole || seen.IsZero() || !equal(e.order, a.order) {
+		return nil
+	}
+	e.seen = time.Time{}
+	role := RoleBoth
+	switch {
+	case len(a.order.Accept) == 0:
+		role = RoleSends
+	case a.order.Send.IsZero():
+		role = RoleAccepts
+	}
+	return func(err error) {
+		if err == nil {
+			a.Observe.confirmed(a.node.Kind, role, time.Since(seen))
+		}
 	}
 }
 

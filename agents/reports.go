@@ -15,11 +15,16 @@ import (
 	"github.com/keyorch/keyorch/store"
 )
 
+// gatherTime is how long a report waits for those of other links, to share a
+// transaction with them.
+const gatherTime = 3 * time.Millisecond
+
 // reports carries what one node has to say into the store: many links in one
 // transaction, only what has changed, and again until it stands there. A link's
 // later report takes the place of an earlier one that has not gone out.
 type reports struct {
 	tenure   Tenure
+	gather   time.Duration // how long a report waits for others
 	every    time.Duration // how often counters alone are worth a report
 	retry    *backoff.ExponentialBackOff
 	log      *slog.Logger
@@ -36,7 +41,7 @@ type reports struct {
 // letter is a report on its way, and who waits for it.
 type letter struct {
 	store.Observation
-	waiting []chan error
+	waiting []func(error) // told when it stands in the store, or never will
 }
 
 // latest is the last report of link, on its way or not.
@@ -62,13 +67,25 @@ func (r *reports) last(link keychain.LinkID) store.Observation {
 // change makes a new report of link out of the last one, and sends it if that
 // says anything new.
 func (r *reports) change(link keychain.LinkID, change func(*store.Observation)) {
-	r.post(link, change, nil)
+	r.post(link, change, r.every, nil)
+}
+
+// count is change for a device that is looked at more often: its counters are
+// worth a report each time, also when they stand still, which somebody waits for.
+func (r *reports) count(link keychain.LinkID, change func(*store.Observation)) {
+	r.post(link, change, 0, nil)
+}
+
+// tell is change, and calls stands when the store has it. A report that was taken
+// over by a later one stands when that does.
+func (r *reports) tell(link keychain.LinkID, change func(*store.Observation), stands func(error)) {
+	r.post(link, change, r.every, stands)
 }
 
 // confirm is change, and waits until the store has it.
 func (r *reports) confirm(ctx context.Context, link keychain.LinkID, change func(*store.Observation)) error {
 	stands := make(chan error, 1)
-	r.post(link, change, stands)
+	r.post(link, change, r.every, func(err error) { stands <- err })
 	select {
 	case err := <-stands:
 		return err
@@ -77,14 +94,18 @@ func (r *reports) confirm(ctx context.Context, link keychain.LinkID, change func
 	}
 }
 
-func (r *reports) post(link keychain.LinkID, change func(*store.Observation), stands chan error) {
+// post makes a report. Counters alone are worth one after every, when they have
+// changed, and always when every is zero.
+func (r *reports) post(link keychain.LinkID, change func(*store.Observation), every time.Duration, stands func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now().UTC()
-	o := r.last(link)
-	counted := o.At
+	before := r.last(link)
+	o := before
 	change(&o)
-	if same(o, r.last(link)) && (now.Sub(counted) < r.every || slices.Equal(o.Counters, r.last(link).Counters)) {
+	fresh := now.Sub(before.At) < every
+	still := every > 0 && slices.Equal(o.Counters, before.Counters)
+	if same(o, before) && (fresh || still) {
 		r.join(link, stands)
 		return
 	}
@@ -98,7 +119,7 @@ func (r *reports) post(link keychain.LinkID, change func(*store.Observation), st
 }
 
 // join waits along with the last report of link, which says it all.
-func (r *reports) join(link keychain.LinkID, stands chan error) {
+func (r *reports) join(link keychain.LinkID, stands func(error)) {
 	if stands == nil {
 		return
 	}
@@ -109,7 +130,7 @@ func (r *reports) join(link keychain.LinkID, stands chan error) {
 			return
 		}
 	}
-	stands <- nil
+	stands(nil)
 }
 
 func (r *reports) wake() {
@@ -126,6 +147,9 @@ func (r *reports) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.nonEmpty:
+		}
+		if !pause(ctx, r.gather) {
+			return
 		}
 		batch := r.take()
 		if len(batch) == 0 {
@@ -172,7 +196,7 @@ func (r *reports) done(err error) bool {
 		case final:
 			r.stored[link] = l.Observation
 			for _, w := range l.waiting {
-				w <- err
+				w(err)
 			}
 		case ok:
 			newer.waiting = append(newer.waiting, l.waiting...)
@@ -222,6 +246,6 @@ func hopeless(err error) bool {
 // same reports whether a says nothing that b does not, apart from counters.
 func same(a, b store.Observation) bool {
 	return a.Turn == b.Turn && a.Sends == b.Sends && slices.Equal(a.Accepts, b.Accepts) &&
-		slices.Equal(a.Lost, b.Lost) && slices.Equal(a.Started, b.Started) &&
+		slices.Equal(a.Lost, b.Lost) && slices.Equal(a.Started, b.Started) && slices.Equal(a.Repaired, b.Repaired) &&
 		a.Fault == b.Fault && a.Message == b.Message && a.Since.Equal(b.Since)
 }

@@ -46,12 +46,17 @@ type errand struct {
 	retry                  *backoff.ExponentialBackOff
 	troubled               bool   // it waits for something to come back
 	refused                *sight // what the device showed when it refused the order for good
+	settled                bool   // the order was obeyed in full in this session
+	// drift is what the device was found to show other than the order that it had
+	// obeyed, until that is put right.
+	drift []string
+	seen  time.Time // when the order was; zero once it is confirmed
 }
 
 func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {
 	s := &session{post: p, live: live, ops: ops, tenure: tenure, errands: make(map[keychain.LinkID]*errand)}
 	s.reports = &reports{
-		tenure: tenure, every: p.Resync, retry: p.newBackoff(), log: p.log,
+		tenure: tenure, gather: gatherTime, every: p.Resync, retry: p.newBackoff(), log: p.log,
 		nonEmpty: make(chan struct{}, 1),
 		stored:   make(map[keychain.LinkID]store.Observation),
 		pending:  make(map[keychain.LinkID]letter),
@@ -142,7 +147,8 @@ func (s *session) take(u store.OrderUpdate) {
 	for _, err := range u.Broken {
 		s.log.Error("cannot read an order", "error", err)
 	}
-	turns := make(map[keychain.LinkID]keychain.Turn)
+	now := time.Now()
+	turns := make(map[keychain.LinkID]keychain.Turn, len(u.Orders))
 	for _, o := range u.Orders {
 		turns[o.Link] = o.Turn
 	}
@@ -164,13 +170,22 @@ func (s *session) take(u store.OrderUpdate) {
 		e.order, e.held, e.gone = o, s.keys.hold(o), false
 		s.keys.release(before)
 		e.retry.Reset()
-		e.refused = nil
+		e.refused, e.settled, e.drift, e.seen = nil, false, nil, now
+		if r := s.reports.latest(o.Link); r.Turn == o.Turn && r.Fault == "" {
+			e.seen = time.Time{} // confirmed before this session
+		}
 		s.enqueue(e)
 	}
+	for _, link := range u.Deleted {
+		if s.errands[link] != nil {
+			s.drop(link)
+		}
+	}
+	if !u.Snapshot || len(u.Broken) > 0 { // a broken order leaves the earlier one in force
+		return
+	}
 	for link := range s.errands {
-		listed := slices.ContainsFunc(u.Orders, func(o store.Order) bool { return o.Link == link })
-		// A broken order in a snapshot leaves the earlier one in force.
-		if slices.Contains(u.Deleted, link) || u.Snapshot && !listed && len(u.Broken) == 0 {
+		if _, listed := turns[link]; !listed {
 			s.drop(link)
 		}
 	}
