@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -198,6 +197,6 @@ type failing struct{ t *testing.T }
 
 func (f failing) Write(p []byte) (int, error) {
 	f.t.Helper()
-	f.t.Error("logged: ", fmt.Sprintf("%s", p))
+	f.t.Error("logged: ", string(p))
 	return len(p), nil
 }

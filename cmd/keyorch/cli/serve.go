@@ -76,13 +76,8 @@ func (a *app) agentVerb() *cobra.Command {
 	metricsFlag(c, &listen)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
-		if err := keychain.ValidName(site); err != nil {
-			return fault.Wrap(fault.Invalid, err, "--site")
-		}
-		for _, n := range nodes {
-			if err := keychain.ValidName(n); err != nil {
-				return fault.Wrap(fault.Invalid, err, "--node")
-			}
+		if err := servable(site, nodes); err != nil {
+			return err
 		}
 		log, err := a.logger(level)
 		if err != nil {
@@ -121,6 +116,19 @@ func (a *app) agentVerb() *cobra.Command {
 		return quietly(ctx, agent.Run(ctx))
 	}
 	return c
+}
+
+// servable checks the names that an agent is to serve.
+func servable(site string, nodes []string) error {
+	if err := keychain.ValidName(site); err != nil {
+		return fault.Wrap(fault.Invalid, err, "--site")
+	}
+	for _, n := range nodes {
+		if err := keychain.ValidName(n); err != nil {
+			return fault.Wrap(fault.Invalid, err, "--node")
+		}
+	}
+	return nil
 }
 
 func metricsFlag(c *cobra.Command, listen *string) {
