@@ -3,14 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"time"
 
 	"go.temporal.io/sdk/client"
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyorch/keyorch/keychain"
-	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/store"
 )
 
@@ -21,6 +18,7 @@ type world struct {
 	view     *store.View
 	temporal client.Client // nil until openTemporal
 	stop     context.CancelFunc
+	closed   closures
 }
 
 // openWorld connects to etcd and reads what there is.
@@ -64,39 +62,6 @@ func (w *world) close() {
 		w.temporal.Close()
 	}
 	_ = w.store.Close()
-}
-
-// snapshot is everything that there is to know about one link now. ok is false
-// when the link was never rotated.
-func (w *world) snapshot(id keychain.LinkID) (s link.Snapshot, record link.Record, ok bool) {
-	record, ok = w.view.Record(id)
-	t := w.view.Topology()
-	declared, _ := t.Link(id)
-	if !ok {
-		record = link.Record{Link: id, State: link.New(declared.Upstream, declared.Downstream)}
-	}
-	s = link.Snapshot{
-		State: record.State, Reports: w.view.Reports(id), Present: w.view.Present(record.State.Nodes()),
-		Now: time.Now(), Drain: t.PolicyOf(declared).Drain,
-	}
-	// The record is written when the phase changes; what single nodes have
-	// confirmed since is in their reports.
-	for _, r := range s.Reports {
-		after, err := link.Step(s.State, link.Reported{Report: r, At: r.At})
-		switch {
-		case err != nil:
-		case after.Turn == s.State.Turn:
-			s.State = after
-		default: // the last confirmation, which a worker has yet to take in
-			s.State.Awaiting = nil
-		}
-	}
-	return s, record, ok
-}
-
-func (w *world) explain(id keychain.LinkID) link.Explanation {
-	s, _, _ := w.snapshot(id)
-	return link.Explain(id, s)
 }
 
 // completeLinks completes the names of links, where etcd answers.
