@@ -38,8 +38,9 @@ type world struct {
 	opened    []secret.Key      // every key that was given out
 	unwraps   int
 
-	last *agent // started last
-	logs bytes.Buffer
+	last    *agent // started last
+	observe Observer
+	logs    bytes.Buffer
 	// effect is asked before and after everything that an agent does to the world;
 	// an error says that the agent is dead, so that it does not happen or nobody
 	// hears of it.
@@ -322,7 +323,7 @@ func (w *world) start(dir string, nodes ...Node) *agent {
 	go func() {
 		defer close(a.ended)
 		err := Run(ctx, Config{
-			Site: theSite, Nodes: a.nodes, Store: w, Custody: w, Journal: a.journal,
+			Site: theSite, Nodes: a.nodes, Store: w, Custody: w, Journal: a.journal, Observe: w.observe,
 			Logger: slog.New(slog.NewTextHandler(writer{w}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		})
 		if err != nil {
