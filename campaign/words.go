@@ -9,7 +9,6 @@ import (
 // String is what became of the links, for people: "17 of 20 links rotated, 2
 // held, 1 refused".
 func (t Tally) String() string {
-	var b strings.Builder
 	switch {
 	case t.Links == 0:
 		return "no links"
@@ -18,7 +17,8 @@ func (t Tally) String() string {
 	case t.Rotated == t.Links:
 		return fmt.Sprintf("all %d links rotated", t.Links)
 	}
-	fmt.Fprintf(&b, "%d of %s rotated", t.Rotated, links(t.Links))
+	// In workflows fmt.Sprintf is known to be deterministic, and fmt.Fprintf is not.
+	parts := []string{fmt.Sprintf("%d of %s rotated", t.Rotated, links(t.Links))}
 	for _, p := range []struct {
 		n    int
 		what string
@@ -27,10 +27,10 @@ func (t Tally) String() string {
 		{t.Skipped, "skipped"}, {t.Superseded, "superseded"}, {t.NotBegun(), "not begun"},
 	} {
 		if p.n > 0 {
-			fmt.Fprintf(&b, ", %d %s", p.n, p.what)
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}
 	}
-	return b.String()
+	return strings.Join(parts, ", ")
 }
 
 // ahead is what happens next with nobody doing anything.
