@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -18,49 +19,99 @@ import (
 
 func (a *app) abortVerb() *cobra.Command {
 	var reason string
+	var switched bool
 	c := &cobra.Command{
-		Use:   "abort LINK...",
+		Use:   "abort CAMPAIGN|LINK... [--switched] [--reason TEXT]",
 		Short: "Take links back to the key that their rotation came from",
 		Long: `Abort takes back the rotation of links that are in flight. Before the switch the
 new key is dropped; after it, upstream goes back to the old key, which every
 downstream node still accepts. It is refused when the old key is already being
 forgotten, when there is none, and after the switch when a sender has lost its
-counter under it.`,
-		ValidArgsFunction: a.completeLinks,
-		Args:              named(1, math.MaxInt, "name at least one link"),
+counter under it.
+
+Of a campaign nothing more is begun, and what has not switched goes back. What has
+switched runs to its end, or with --switched goes back, too, where it still can. An
+abort cannot be taken back: see keyorch pause for less.`,
+		Example: `  keyorch abort dc1-dc2 --reason "the wrong site"
+  keyorch abort rotate-20260301-020000-a1b2c3`,
+		ValidArgsFunction: a.completeLinksAndCampaigns,
+		Args:              named(1, math.MaxInt, "name a campaign, or at least one link"),
 	}
-	c.Flags().StringVar(&reason, "reason", "aborted by the operator", "why: it is kept with the rotation")
+	c.Flags().StringVar(&reason, "reason", "", "why: it is kept with the campaign, or with each rotation")
+	c.Flags().BoolVar(&switched, "switched", false, "of a campaign: take back what has switched, too")
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
-		ids, err := w.known(args)
+		ids, campaigns, err := w.linksAndCampaigns(args)
 		if err != nil {
 			return err
 		}
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		return w.abort(ctx, ids, reason)
+		return w.abort(ctx, campaigns, ids, workflows.AbortRequest{Reason: reason, Staged: !switched})
 	})
 	return c
 }
 
-// abort asks the workflow of every link, and adopts those that have none any
-// more. Every link is tried; the first failure is the command's.
-func (w *world) abort(ctx context.Context, ids []keychain.LinkID, reason string) error {
+// linksAndCampaigns tells links from campaigns. A name that is both is the link.
+func (w *world) linksAndCampaigns(names []string) (ids []keychain.LinkID, campaigns []campaign.Record, err error) {
+	for _, n := range names {
+		known, noLink := w.known([]string{n})
+		if noLink == nil {
+			ids = append(ids, known...)
+			continue
+		}
+		c, ok := w.view.Campaign(n)
+		if !ok {
+			return nil, nil, fault.New(fault.Invalid, "find %q: it is neither a link nor a campaign: see keyorch get links and keyorch get campaigns", n)
+		}
+		campaigns = append(campaigns, c)
+	}
+	return ids, campaigns, nil
+}
+
+// completeLinksAndCampaigns completes the names of both, where etcd answers.
+func (a *app) completeLinksAndCampaigns(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	links, _ := a.completeLinks(c, args, begun)
+	campaigns, _ := a.completeCampaigns(c, args, begun)
+	return append(links, campaigns...), cobra.ShellCompDirectiveNoFileComp
+}
+
+// abort asks the workflow of every campaign and of every link, and adopts the
+// links that have none any more. All are tried; the first failure is the command's.
+func (w *world) abort(ctx context.Context, campaigns []campaign.Record, ids []keychain.LinkID, q workflows.AbortRequest) error {
 	var failed error
-	campaigns := wiring.Campaigns{Client: w.temporal}
-	for _, id := range ids {
-		err := w.abortOne(ctx, campaigns, id, reason)
+	tried := func(name string, err error) {
 		if err != nil {
 			say(w.app.err, err)
 			failed = cmp.Or(failed, err)
-			continue
+			return
 		}
-		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", id)
+		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", name)
+	}
+	for _, c := range campaigns {
+		tried(c.Name, w.abortCampaign(ctx, c, q))
+	}
+	temporal := wiring.Campaigns{Client: w.temporal}
+	for _, id := range ids {
+		tried(string(id), w.abortOne(ctx, temporal, id, cmp.Or(q.Reason, "aborted by the operator")))
 	}
 	if failed != nil {
 		return &exitError{code: ExitCode(failed)}
 	}
 	return nil
+}
+
+// abortCampaign asks the workflow of a campaign. What its record refuses is
+// refused with the record's words, for its workflow may be long gone.
+func (w *world) abortCampaign(ctx context.Context, c campaign.Record, q workflows.AbortRequest) error {
+	if err := c.CanAbort(); err != nil {
+		return err
+	}
+	err := w.ask(ctx, c, workflows.AbortUpdate, q)
+	if fault.Is(err, fault.Unavailable) {
+		return fault.New(fault.Unknown, "abort campaign %s: no worker answers; one that comes back may still carry it out: see keyorch status", c.Name)
+	}
+	return err
 }
 
 func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id keychain.LinkID, reason string) error {
