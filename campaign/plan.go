@@ -125,6 +125,28 @@ func MakePlan(f Facts) (Plan, error) {
 	return p, nil
 }
 
+// Expected is how long waves take with their soaks, as far as past rotations of
+// their links tell; zero when they do not.
+func Expected(waves []Wave, record func(keychain.LinkID) (link.Record, bool)) time.Duration {
+	f := Facts{Record: record}
+	var all []keychain.LinkID
+	for _, w := range waves {
+		all = append(all, w.Links...)
+	}
+	past := f.past(all)
+	if past == 0 {
+		return 0
+	}
+	var total time.Duration
+	for i, w := range waves {
+		total += cmp.Or(f.past(w.Links), past)
+		if i < len(waves)-1 {
+			total += w.Soak
+		}
+	}
+	return total
+}
+
 // complete puts functions that know nothing in the place of those that are
 // missing.
 func (f Facts) complete() Facts {

@@ -115,6 +115,9 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	moved := after.Turn != s.Turn
 	if !moved { // the gates look at what the reports lead to, so that it takes one round
 		news.Proceed, until = a.gates(r, after, reports, policy, now)
+		if news.Expired, until = expired(r, after, policy.Tail, now, until); news.Expired != "" {
+			return &news, time.Time{}
+		}
 		if news.Missing, until = missing(after, declared, policy, now, until); len(news.Missing) > 0 {
 			news.Reports = brief(reports, s)
 			return &news, time.Time{}

@@ -161,6 +161,8 @@ type News struct {
 	// Upstream and Downstream are the nodes that stay, where some have left.
 	Upstream   []keychain.NodeID `json:"upstream,omitempty"`
 	Downstream []keychain.NodeID `json:"downstream,omitempty"`
+	// Expired is why the staged key is given up.
+	Expired string `json:"expired,omitempty"`
 	// Missing is whom the others are enough without (a quorum).
 	Missing []keychain.NodeID `json:"missing,omitempty"`
 	At      time.Time         `json:"at"`

@@ -81,7 +81,12 @@ func (r *rotation) heard(f workflow.Future) error {
 			r.finish(d, link.Held, n.Gone)
 			continue
 		}
+		if n.Expired != "" {
+			d.why = r.reverse(d, n.Expired)
+			continue
+		}
 		turn := d.State.Turn
+
 		if len(n.Upstream) > 0 {
 			_ = r.apply(d, link.Members{Upstream: n.Upstream, Downstream: n.Downstream, At: n.At})
 		}

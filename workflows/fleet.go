@@ -57,13 +57,17 @@ func (f *Fleet) PlanCampaign(ctx context.Context, q CampaignRequest) (campaign.R
 		return f.write(ctx, r)
 	}
 	policy := q.Kind.Policy(t.PolicyOf(topology.Link{Policy: q.Policy}))
-	statuses, batches := campaign.Batches(campaign.Waves(policy, t, links), MaxBatch)
+	waves := campaign.Waves(policy, t, links)
+	statuses, batches := campaign.Batches(waves, MaxBatch)
 	if err := f.store.PutBatches(ctx, q.Name, batches); err != nil {
 		return r, failure(err)
 	}
 	f.prune(ctx)
 	begun := campaign.Begin(r, policy, statuses, now)
 	begun.Policy, begun.Reason = q.Policy, q.Reason
+	if takes := campaign.Expected(waves, f.view.Record); takes > 0 {
+		begun.Expected = now.Add(takes)
+	}
 	return f.write(ctx, begun)
 }
 

@@ -51,10 +51,26 @@ func renewal(q BeginRequest, r link.Record, tail time.Duration, now time.Time) s
 		return "an emergency asks for a newer key"
 	case q.Intent == ToRenew:
 		return "it is tried again with a newer key"
-	case r.State.Phase == link.Staging && tail > 0 && now.Sub(r.State.Since) > tail:
-		return fmt.Sprintf("its key was staged %v ago, and after %v it is not used any more", now.Sub(r.State.Since).Round(time.Second), tail)
 	}
-	return ""
+	why, _ := expired(r, r.State, tail, now, time.Time{})
+	return why
+}
+
+// expired is why a key that is staged and that nobody sends with is too old to go
+// on with, or empty; then until is no later than when it will be. What came with
+// an emergency, or replaces a key that cannot be used, does not grow old.
+func expired(r link.Record, s link.State, tail time.Duration, now, until time.Time) (string, time.Time) {
+	if s.Phase != link.Staging || s.Restaging() || r.Last.Urgent || tail <= 0 {
+		return "", until
+	}
+	due := s.Since.Add(tail)
+	if now.Before(due) {
+		if until.IsZero() || due.Before(until) {
+			until = due
+		}
+		return "", until
+	}
+	return fmt.Sprintf("its key has been staged for %v, and the policy gives it %v", now.Sub(s.Since).Round(time.Second), tail), until
 }
 
 // notNow is why a Steady link is not given a new key now, as far as it is denied.
