@@ -13,7 +13,7 @@ import (
 
 // HistoryKept is of how many Turns, from the present one back, a link's history
 // is kept.
-const HistoryKept = 64
+const HistoryKept = 40
 
 // tidyEvery is how many Turns share one deletion.
 const tidyEvery = 16
