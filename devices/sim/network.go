@@ -12,8 +12,9 @@ import (
 // DefaultLatency is how long a packet is in flight unless Options says otherwise.
 const DefaultLatency = 5 * time.Millisecond
 
-// pace is how often traffic is brought up to now when nobody looks at it.
-const pace = 20 * time.Millisecond
+// pace is how often traffic is brought up to now when nobody looks at it. Whoever
+// looks at a link, or changes it, brings it up to now first.
+const pace = 100 * time.Millisecond
 
 // Options is how a Network behaves.
 type Options struct {
@@ -28,6 +29,7 @@ type Network struct {
 	mu     sync.Mutex
 	nodes  map[keychain.NodeID]*node
 	cables map[keychain.LinkID]*cable
+	all    []*cable      // the same
 	stop   chan struct{} // ends the pacemaker; nil while it does not run
 	ended  chan struct{}
 }
@@ -149,7 +151,7 @@ func (w *Network) start() {
 
 func (w *Network) advance() {
 	w.mu.Lock()
-	cables := slices.Collect(maps.Values(w.cables))
+	cables := w.all[:len(w.all):len(w.all)]
 	w.mu.Unlock()
 	for _, c := range cables {
 		c.mu.Lock()
@@ -165,6 +167,7 @@ func (w *Network) cable(link keychain.LinkID) *cable {
 	if c == nil {
 		c = &cable{id: link, latency: w.latency, ports: map[keychain.NodeID]*port{}}
 		w.cables[link] = c
+		w.all = append(w.all, c)
 	}
 	return c
 }
