@@ -1,0 +1,363 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
+	"github.com/keyorch/keyorch/topology"
+	"github.com/keyorch/keyorch/workflows"
+)
+
+// nights is policies for schedules: core has one in a zone and windows, and a budget
+// that the first failure spends; quick has none.
+const nights = `
+---
+apiVersion: keyorch/v1
+kind: Policy
+metadata: {name: core}
+spec:
+  drain: 300ms
+  timeZone: Asia/Kathmandu
+  windows: [{from: "01:00", to: "05:00"}]
+  schedule: {cron: "0 2 * * *", jitter: 10m}
+---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: dc1-dc3}
+spec: {upstream: [dc1-spine1], downstream: [dc3-spine1], policy: core}
+`
+
+// schedule is what the tests read of `schedule show -o json`.
+type schedule struct {
+	Name, State, Paused, Cron, TimeZone, Jitter, Policy, Reason, Overlap, CatchUp string
+
+	Selection       campaign.Selection
+	Next            []time.Time
+	Running, Notes  []string
+	Skipped, Missed int
+	Last            *struct {
+		Campaign string
+		State    campaign.State
+		Reason   string
+		Tally    campaign.Tally
+	}
+}
+
+func (w *world) schedule(name string) schedule {
+	w.t.Helper()
+	var s schedule
+	must(w.t, json.Unmarshal([]byte(w.keyorch(0, "schedule", "show", name, "-o", "json").Out), &s))
+	return s
+}
+
+// listed waits until Temporal's own list has the schedules, which is behind.
+func (w *world) listed(names ...string) []schedule {
+	w.t.Helper()
+	var all struct{ Schedules []schedule }
+	w.eventually("the list has "+strings.Join(names, ", "), func() bool {
+		all.Schedules = nil
+		must(w.t, json.Unmarshal([]byte(w.keyorch(0, "schedule", "list", "-o", "json").Out), &all))
+		var is []string
+		for _, s := range all.Schedules {
+			is = append(is, s.Name)
+		}
+		return slices.Equal(is, names)
+	})
+	return all.Schedules
+}
+
+// eventually waits for a condition on what the verbs say, each of which takes a
+// while.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for over := time.Now().Add(patience + 15*time.Second); !ok(); <-tick.C {
+		if time.Now().After(over) {
+			w.t.Fatalf("waited in vain until %s\n%s", what, w.standing())
+		}
+	}
+}
+
+// said wants every part in a text.
+func said(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("it does not say %q:\n%s", p, text)
+		}
+	}
+}
+
+// No worker and no agent runs here: they are needed for nothing but running.
+func TestScheduleVerbs(t *testing.T) {
+	w := newWorld(t)
+	w.declare(threeSites)
+	w.declare(nights)
+	w.run("set is idempotent and validates first", w.scheduleSet)
+	w.run("what is wrong is refused", w.scheduleRefused)
+	w.run("next times are the operator's", w.scheduleNext)
+	w.run("a policy that changes is noted", w.schedulePolicyChanged)
+	w.run("pause, resume, delete", w.schedulePaused)
+	w.run("Temporal fires when topology says", w.scheduleFiresAsDeclared)
+}
+
+func (w *world) scheduleSet(t *testing.T) {
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core", "--reason", "house rule").Out, "nightly: created", "+05:45")
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core", "--reason", "house rule").Out, "nightly: unchanged")
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core").Out, "nightly: configured")
+	said(t, w.keyorch(0, "schedule", "set", "every-week", "--all", "--cron", "30 2 * * sun").Out, "every-week: created", "Sun ", "02:30:00 +00:00")
+
+	s := w.schedule("nightly")
+	if s.Cron != "0 2 * * *" || s.TimeZone != "Asia/Kathmandu" || s.Jitter != "10m0s" || s.Policy != "core" ||
+		s.Selection.Policy != "core" || s.State != "active" || s.Reason != "" {
+		t.Errorf("the schedule is not the policy's: %+v", s)
+	}
+	// Runs that are missed do not pile up, and runs never overlap.
+	if s.CatchUp != "1m0s" || s.Overlap != "skip" {
+		t.Errorf("catch-up %s, overlap %s, want 1m0s and skip", s.CatchUp, s.Overlap)
+	}
+	all := w.listed("every-week", "nightly")
+	if all[0].Selection.All != true || all[0].TimeZone != "UTC" {
+		t.Errorf("the weekly one is %+v", all[0])
+	}
+	said(t, w.keyorch(0, "schedule", "list").Out, "NAME", "ZONE", "NEXT", "LAST", "STATE", "nightly", "30 2 * * sun", "Asia/Kathmandu")
+	said(t, w.keyorch(0, "schedule", "list", "-o", "yaml").Out, "schedules:", "name: nightly")
+	said(t, w.keyorch(0, "schedule", "show", "nightly").Out, "schedule:", "core", "skipped:")
+}
+
+func (w *world) scheduleRefused(t *testing.T) {
+	before := w.schedule("nightly")
+	for _, c := range []struct {
+		says string
+		code int
+		args []string
+	}{
+		{"not a schedule", 2, []string{"set", "nightly", "--policy", "core", "--cron", "often"}},
+		{"it has 6 fields", 2, []string{"set", "nightly", "--all", "--cron", "0 0 2 * * *"}},
+		{"never fires", 2, []string{"set", "nightly", "--all", "--cron", "0 2 30 2 *"}},
+		{"only when the windows are closed", 2, []string{"set", "nightly", "--policy", "core", "--cron", "0 12 * * *"}},
+		{"no time zone \"Europe/Berlni\"", 2, []string{"set", "nightly", "--policy", "core", "--time-zone", "Europe/Berlni"}},
+		{"cannot be negative", 2, []string{"set", "nightly", "--policy", "core", "--jitter", "-1s"}},
+		{"longer than a day", 2, []string{"set", "nightly", "--policy", "core", "--jitter", "25h"}},
+		{"none is declared under that name", 2, []string{"set", "nightly", "--policy", "cor"}},
+		{"has no schedule: say when with --cron", 2, []string{"set", "nightly", "--policy", "quick"}},
+		{"matches no link", 2, []string{"set", "nightly", "--policy", "core", "-l", "tier=canary"}},
+		{"no link dc9 is declared", 2, []string{"set", "nightly", "dc9", "--cron", "0 2 * * *"}},
+		{"no links are selected", 2, []string{"set", "nightly", "--cron", "0 2 * * *"}},
+		{"is not a name", 2, []string{"set", "Nightly", "--policy", "core"}},
+		{"at most 40 fit", 2, []string{"set", strings.Repeat("n", 41), "--policy", "core"}},
+		{"give the schedule a name", 2, []string{"set"}},
+		{"there is none under that name", 2, []string{"show", "hourly"}},
+		{"there is none under that name", 2, []string{"delete", "hourly"}},
+		{"there is none under that name", 2, []string{"pause", "hourly", "--reason", "r"}},
+		{"there is none under that name", 2, []string{"run-now", "hourly"}},
+		{"--reason", 2, []string{"pause", "nightly"}},
+		{"it is not paused", 3, []string{"resume", "nightly"}},
+		{"ask for 1 to 10", 2, []string{"next", "nightly", "-n", "11"}},
+	} {
+		if err := w.keyorch(c.code, append([]string{"schedule"}, c.args...)...).Err; !strings.Contains(strings.ReplaceAll(err, `"dc9"`, "dc9"), c.says) {
+			t.Errorf("keyorch schedule %s says: %s\nwant %q", strings.Join(c.args, " "), err, c.says)
+		}
+	}
+	if after := w.schedule("nightly"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("what was refused changed the schedule:\n%+v\n%+v", before, after)
+	}
+	away := w.Run(t.Context(), []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, "schedule", "list")
+	if away.Code != 6 {
+		t.Errorf("without Temporal: exit %d, want 6: %s", away.Code, away.Err)
+	}
+}
+
+func (w *world) scheduleNext(t *testing.T) {
+	zone, err := time.LoadLocation("Asia/Kathmandu")
+	must(t, err)
+	var out struct {
+		TimeZone string
+		Next     []struct {
+			At    time.Time
+			Notes []string
+		}
+	}
+	must(t, json.Unmarshal([]byte(w.keyorch(0, "schedule", "next", "nightly", "-n", "3", "-o", "json").Out), &out))
+	if len(out.Next) != 3 || out.TimeZone != "Asia/Kathmandu" {
+		t.Fatalf("asked for three times, got %+v", out)
+	}
+	for i, n := range out.Next {
+		_, offset := n.At.Zone()
+		local := n.At.In(zone)
+		if offset != 5*3600+45*60 || local.Hour() != 2 || local.Minute() > 10 || len(n.Notes) > 0 {
+			t.Errorf("run %d is at %v %v, want 02:00 to 02:10 in Kathmandu without a note", i, n.At, n.Notes)
+		}
+		if i > 0 && local.YearDay() == out.Next[i-1].At.In(zone).YearDay() {
+			t.Errorf("two runs on one day: %+v", out.Next)
+		}
+	}
+	said(t, w.keyorch(0, "schedule", "next", "nightly").Out, " 02:", "+05:45")
+	// Sunday 02:30 UTC is in the morning in Kathmandu, when the window of core is over.
+	said(t, w.keyorch(0, "schedule", "next", "every-week", "-n", "1").Out, "1 of 4 links would be skipped: policy core is outside of the windows")
+}
+
+func (w *world) schedulePolicyChanged(t *testing.T) {
+	w.declare(strings.ReplaceAll(nights, "0 2 * * *", "0 3 * * *"))
+	if s := w.schedule("nightly"); s.Cron != "0 2 * * *" {
+		t.Errorf("the schedule followed its policy: %+v", s)
+	}
+	said(t, w.keyorch(0, "schedule", "list").Out, "note: nightly: policy core says 0 3 * * * (Asia/Kathmandu)", "keyorch schedule set nightly --policy core\n")
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core").Out, "nightly: configured")
+	if s := w.schedule("nightly"); s.Cron != "0 3 * * *" || len(s.Notes) > 0 {
+		t.Errorf("after set again: %+v", s)
+	}
+}
+
+func (w *world) schedulePaused(t *testing.T) {
+	said(t, w.keyorch(0, "schedule", "pause", "nightly", "--reason", "a fair in town").Out, "nightly: paused")
+	said(t, w.keyorch(0, "schedule", "list").Out, "paused: a fair in town")
+	said(t, w.keyorch(0, "schedule", "next", "nightly").Out, "no run begins until keyorch schedule resume nightly")
+	w.keyorch(0, "schedule", "set", "nightly", "--policy", "core", "--reason", "new")
+	if s := w.schedule("nightly"); s.State != "paused" || s.Paused != "a fair in town" || s.Reason != "new" {
+		t.Errorf("set resumed what was paused: %+v", s)
+	}
+	said(t, w.keyorch(0, "schedule", "resume", "nightly").Out, "nightly: resumed")
+	if s := w.schedule("nightly"); s.State != "active" || s.Paused != "" {
+		t.Errorf("after resume: %+v", s)
+	}
+	said(t, w.keyorch(0, "schedule", "delete", "every-week").Out, "every-week: deleted")
+	w.keyorch(2, "schedule", "show", "every-week")
+	w.listed("nightly")
+	said(t, w.keyorch(0, "schedule", "set", "every-week", "dc1-dc2", "--cron", "30 2 * * sun").Out, "every-week: created")
+}
+
+// Temporal has a reader of crons of its own, which differs from topology's; what it
+// fires by must be what was checked.
+func (w *world) scheduleFiresAsDeclared(t *testing.T) {
+	for _, c := range []struct{ cron, zone string }{
+		{"*/7 1-5/2 * * *", "Europe/Berlin"}, {"0 2 * * 1/2", ""}, {"0 0 29 feb *", "UTC"}, {"5/15 3 * * mon-fri", "America/St_Johns"},
+		{"59 23 31 * *", "Pacific/Auckland"}, {"0 4 * jan,jul sun", "Asia/Kathmandu"},
+	} {
+		args := []string{"schedule", "set", "declared", "dc1-dc2", "--cron", c.cron}
+		if c.zone != "" {
+			args = append(args, "--time-zone", c.zone)
+		}
+		w.keyorch(0, args...)
+		is := w.schedule("declared").Next
+		want := topology.Policy{TimeZone: c.zone, Schedule: topology.Schedule{Cron: c.cron}}.Next(time.Now(), 5)
+		if len(is) < 5 || !slices.EqualFunc(is[:5], want, time.Time.Equal) {
+			t.Errorf("%s in %s fires at\n%v, want\n%v", c.cron, c.zone, is, want)
+		}
+	}
+	// Another program's schedules are left alone.
+	temporal, err := wiring.DialTemporal(t.Context(), w.Lab.Stack.TemporalAddress, w.Lab.Stack.TemporalNamespace, w.Lab.Logger)
+	must(t, err)
+	defer temporal.Close()
+	_, err = temporal.ScheduleClient().Create(t.Context(), client.ScheduleOptions{
+		ID: "keyorch-theirs", Action: &client.ScheduleWorkflowAction{ID: "x", Workflow: "Report", TaskQueue: "theirs"},
+	})
+	must(t, err)
+	for _, args := range [][]string{{"set", "theirs", "--policy", "core"}, {"delete", "theirs"}, {"run-now", "theirs"}} {
+		said(t, w.keyorch(3, append([]string{"schedule"}, args...)...).Err, "keyorch did not make")
+	}
+}
+
+// A run is kept busy by an agent that is dead. At the next full minute its schedule
+// fires and begins nothing, another one fires and rotates its link.
+func TestScheduleFiresAndDoesNotOverlap(t *testing.T) {
+	w := rotatingWorld(t)
+	w.agents["dc3"].Kill()
+	w.keyorch(0, "schedule", "set", "busy", "dc1-dc3", "--cron", "* * * * *", "--time-zone", "Asia/Kathmandu")
+	begun := w.keyorch(0, "schedule", "run-now", "busy").Out
+	w.keyorch(0, "schedule", "set", "lively", "dc1-dc2", "--cron", "* * * * *")
+	w.until("the run has begun", func() bool { return len(w.campaignsOf("busy")) == 1 })
+	first := w.campaignsOf("busy")[0].Name
+	said(t, begun, "busy: begun as campaign "+first)
+	said(t, w.keyorch(3, "schedule", "run-now", "busy").Err, first+" is going on")
+	said(t, w.keyorch(0, "schedule", "list").Out, "running "+first)
+
+	// Neither a worker that comes nor one that goes starts anything.
+	w.worker.Kill()
+	w.startWorker()
+
+	w.until("the lively one has rotated its link by itself", func() bool {
+		all := w.campaignsOf("lively")
+		return len(all) > 0 && all[len(all)-1].State == campaign.Ended
+	})
+	last := w.campaignsOf("lively")
+	if c := last[len(last)-1]; c.Tally.Rotated != 1 || c.Workflow == "" {
+		t.Errorf("the run that fired ended as %+v", c)
+	}
+	w.eventually("the busy one has skipped a run", func() bool { return w.schedule("busy").Skipped > 0 })
+	if all := w.campaignsOf("busy"); len(all) != 1 || all[0].Name != first {
+		t.Errorf("runs overlap: %+v", all)
+	}
+	w.keyorch(0, "schedule", "delete", "lively")
+
+	// A campaign that is paused keeps the next one from beginning, and that is said.
+	w.keyorch(0, "pause", first, "--reason", "looking into it")
+	note := "the next run is skipped while " + first + " is paused"
+	for _, verb := range []string{"list", "show busy", "next busy"} {
+		said(t, w.keyorch(0, append([]string{"schedule"}, strings.Fields(verb)...)...).Out, note)
+	}
+	w.keyorch(0, "schedule", "pause", "busy", "--reason", "enough")
+	w.startAgent("dc3")
+	w.settled("dc1-dc3", 2)
+	w.eventually("the campaign has ended", func() bool { return len(w.schedule("busy").Running) == 0 })
+	s := w.schedule("busy")
+	if s.Last == nil || s.Last.Campaign != first || s.Last.State != campaign.Ended || s.Last.Tally.Rotated != 1 || s.Missed != 0 {
+		t.Errorf("the last run is %+v, %d missed", s.Last, s.Missed)
+	}
+	said(t, w.keyorch(0, "schedule", "list").Out, first+": the link is rotated")
+	w.noLoss()
+}
+
+// campaignsOf is the campaigns of a schedule, the newest first.
+func (w *world) campaignsOf(name string) []campaign.Record {
+	return slices.DeleteFunc(w.view.Campaigns(), func(c campaign.Record) bool { return c.By != "schedule "+name })
+}
+
+// A restart of everything leaves the schedules, and starts nothing. Being away over a
+// firing is told by the catch-up window, which TestScheduleVerbs reads: a minute of
+// standstill for each case is more than a test may take.
+func TestScheduleOutlivesServersAndWorkers(t *testing.T) {
+	w := rotatingWorld(t)
+	w.keyorch(0, "schedule", "set", "nightly", "--all", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin")
+	before := w.schedule("nightly")
+	w.restartStack()
+	for range 2 {
+		w.worker.Kill()
+		w.startWorker()
+	}
+	r := w.rotate(0, "dc1-dc2") // the worker is there, and had its chance
+	after := w.schedule("nightly")
+	if fmt.Sprint(after) != fmt.Sprint(before) || len(w.campaignsOf("nightly")) > 0 {
+		t.Errorf("a restart changed the schedule or started a run:\n%+v\n%+v\n%+v", before, after, w.campaignsOf("nightly"))
+	}
+	for _, c := range w.view.Campaigns() {
+		if c.Name != r.Campaign && c.By != "operator" {
+			t.Errorf("a campaign began by itself: %+v", c)
+		}
+	}
+	// A run that no worker takes is said, and begins when one comes.
+	w.worker.Kill()
+	w.keyorch(0, "schedule", "run-now", "nightly")
+	s := w.schedule("nightly")
+	if len(s.Running) != 1 || !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.Contains(n, "waits for a worker") }) {
+		t.Errorf("without a worker: %+v", s)
+	}
+	w.startWorker()
+	w.until("the run has ended", func() bool {
+		all := w.campaignsOf("nightly")
+		return len(all) == 1 && all[0].State == campaign.Ended
+	})
+	if c := w.campaignsOf("nightly")[0]; c.Name != workflows.CampaignName(c.Workflow) || c.Name != s.Running[0] || c.Tally.Rotated != len(w.topo.Links) {
+		t.Errorf("the run is %+v", c)
+	}
+	w.noLoss()
+}
