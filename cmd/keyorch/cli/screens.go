@@ -48,6 +48,8 @@ type screens struct {
 	tell     func(keychain.LinkID) string
 	campaign string // the one that is asked for; empty: the one that runs
 	now      func() time.Time
+	// next is what is scheduled next, as in tui.Fleet; it must not block.
+	next func(now time.Time) (string, time.Time)
 
 	planned string // the campaign whose links are in links, by batch
 	links   [][]keychain.LinkID
@@ -81,6 +83,9 @@ func (s *screens) Screen(ctx context.Context) (tui.Screen, error) {
 	if ok {
 		screen.Campaign, screen.Waves = campaignOf(c), s.waves(ctx, l, c)
 		wanted = l.lateIn(s.view, c.Name)
+	}
+	if !ok && s.next != nil {
+		screen.Fleet.NextCampaign, screen.Fleet.NextAt = s.next(l.now)
 	}
 	screen.Messages = l.messages(s.view, c.Name)
 	if i := slices.IndexFunc(l.campaigns, func(c campaign.Record) bool { return c.State == campaign.Ended }); i >= 0 {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/tui"
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -39,7 +40,13 @@ func (w *world) watch(ctx context.Context, names []string, out format) error {
 	if !w.app.fullScreen() {
 		return tui.Lines(ctx, w.app.out, s, watchEvery)
 	}
-	return tui.Run(ctx, w.app.in, w.app.out, s, &operator{world: w})
+	o := &operator{world: w}
+	aside, stop := context.WithCancel(ctx)
+	u := &upcoming{ctx: aside, list: o.schedules}
+	defer u.group.Wait()
+	defer stop()
+	s.next = u.next
+	return tui.Run(ctx, w.app.in, w.app.out, s, o)
 }
 
 // fullScreen reports whether there is a terminal that can do more than lines.
@@ -85,12 +92,30 @@ func (o *operator) Promote(ctx context.Context, name string) error {
 	return o.ask(ctx, name, workflows.PromoteUpdate, workflows.Ask{})
 }
 
-func (o *operator) ask(ctx context.Context, name, update string, q workflows.Ask) error {
+// connected opens Temporal once.
+func (o *operator) connected(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.world.temporal != nil {
+		return nil
+	}
+	return o.world.openTemporal(ctx)
+}
+
+func (o *operator) ask(ctx context.Context, name, update string, q workflows.Ask) error {
 	r, err := o.world.campaign(name)
 	if err != nil {
 		return err
 	}
+	if err := o.connected(ctx); err != nil {
+		return err
+	}
 	return o.world.ask(ctx, r, update, q)
+}
+
+func (o *operator) schedules(ctx context.Context) ([]wiring.ScheduleState, error) {
+	if err := o.connected(ctx); err != nil {
+		return nil, err
+	}
+	return wiring.Schedules{Client: o.world.temporal}.List(ctx)
 }
