@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -21,22 +22,37 @@ type listed struct {
 	names  []string
 	rows   [][]string
 	docs   []any
+	labels []topology.Labels
+	// declared says that the documents are declarations, which have labels and which
+	// apply takes again.
+	declared bool
 }
 
 func (l *listed) add(name string, doc any, columns ...string) {
 	l.names = append(l.names, name)
 	l.rows = append(l.rows, append([]string{name}, columns...))
 	l.docs = append(l.docs, doc)
+	l.labels = append(l.labels, labelsOf(doc))
+}
+
+// getKinds is what can be listed.
+func getKinds() []string {
+	return []string{"sites", "nodes", "links", "policies", "agents", "campaigns", "maintenance", "exclusions"}
 }
 
 func (a *app) getVerb() *cobra.Command {
-	what := []string{"sites", "nodes", "links", "policies", "agents"}
+	what := getKinds()
 	c := &cobra.Command{
-		Use:               "get sites|nodes|links|policies|agents [NAME...]",
-		Short:             "List what is declared, and the agents that are there",
+		Use:   "get " + strings.Join(what, "|") + " [NAME...]",
+		Short: "List what is declared, the agents that are there, campaigns, and what operators decided",
+		Example: `  keyorch get links -l tier=core --show-labels
+  keyorch get policies -o yaml`,
 		ValidArgsFunction: cobra.FixedCompletions(what, cobra.ShellCompDirectiveNoFileComp),
 		Args:              named(1, math.MaxInt, "say what: "+strings.Join(what, ", ")),
 	}
+	var selector string
+	c.Flags().StringVarP(&selector, "selector", "l", "", "sites, nodes, links and policies whose labels match, as in tier=core,region!=eu")
+	showLabels := c.Flags().Bool("show-labels", false, "a column with the labels")
 	out := formatFlag(c)
 	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
 		list, err := w.list(args[0])
@@ -46,11 +62,17 @@ func (a *app) getVerb() *cobra.Command {
 		if err := list.only(args[0], args[1:]); err != nil {
 			return err
 		}
-		switch t, declared := list.topology(); {
-		case *out == asYAML && declared:
-			return topology.Encode(a.out, t) // documents that apply takes again
+		if err := list.matching(args[0], selector); err != nil {
+			return err
+		}
+		switch {
+		case *out == asYAML && list.declared:
+			return topology.Encode(a.out, list.topology()) // documents that apply takes again
 		case *out != asTable:
 			return out.print(a.out, map[string]any{"items": append([]any{}, list.docs...)})
+		}
+		if *showLabels && list.declared {
+			list.withLabels()
 		}
 		table(a.out, list.header, list.rows)
 		return nil
@@ -58,8 +80,57 @@ func (a *app) getVerb() *cobra.Command {
 	return c
 }
 
-// topology is what is listed as declarations; false when it is something else.
-func (l *listed) topology() (t topology.Topology, declared bool) {
+// labelsOf is the labels of a declaration.
+func labelsOf(doc any) topology.Labels {
+	switch d := doc.(type) {
+	case topology.Site:
+		return d.Labels
+	case topology.Node:
+		return d.Labels
+	case topology.Link:
+		return d.Labels
+	case topology.Policy:
+		return d.Labels
+	}
+	return nil
+}
+
+// matching keeps what a selector chooses.
+func (l *listed) matching(kind, selector string) error {
+	if selector == "" {
+		return nil
+	}
+	if !l.declared {
+		return fault.New(fault.Invalid, "get %s: -l chooses by labels, which only sites, nodes, links and policies have", kind)
+	}
+	chosen, err := topology.ParseSelector(selector)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "get %s -l", kind)
+	}
+	kept := listed{header: l.header, declared: true}
+	for i, n := range l.names {
+		if chosen.Matches(l.labels[i]) {
+			kept.add(n, l.docs[i], l.rows[i][1:]...)
+		}
+	}
+	*l = kept
+	return nil
+}
+
+// withLabels adds a column with the labels.
+func (l *listed) withLabels() {
+	l.header = append(slices.Clone(l.header), "LABELS")
+	for i := range l.rows {
+		var said []string
+		for _, k := range slices.Sorted(maps.Keys(l.labels[i])) {
+			said = append(said, k+"="+l.labels[i][k])
+		}
+		l.rows[i] = append(l.rows[i], dash(strings.Join(said, ",")))
+	}
+}
+
+// topology is what is listed, as declarations.
+func (l *listed) topology() (t topology.Topology) {
 	for _, d := range l.docs {
 		switch d := d.(type) {
 		case topology.Site:
@@ -70,11 +141,9 @@ func (l *listed) topology() (t topology.Topology, declared bool) {
 			t.Links = append(t.Links, d)
 		case topology.Policy:
 			t.Policies = append(t.Policies, d)
-		default:
-			return t, false
 		}
 	}
-	return t, true
+	return t
 }
 
 // only keeps the names given, all of which must be there.
@@ -82,7 +151,7 @@ func (l *listed) only(kind string, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	kept := listed{header: l.header}
+	kept := listed{header: l.header, declared: l.declared}
 	for _, n := range names {
 		i := slices.Index(l.names, n)
 		if i < 0 {
@@ -100,7 +169,7 @@ func (w *world) list(kind string) (*listed, error) {
 	case "site", "sites":
 		return w.sites(t), nil
 	case "node", "nodes":
-		l := &listed{header: []string{"NODE", "SITE", "DEVICE", "AGENT"}}
+		l := &listed{header: []string{"NODE", "SITE", "DEVICE", "AGENT"}, declared: true}
 		for _, n := range t.Nodes {
 			agent := "-"
 			if who, ok := w.view.Agent(n.Name); ok {
@@ -110,37 +179,38 @@ func (w *world) list(kind string) (*listed, error) {
 		}
 		return l, nil
 	case "link", "links":
-		l := &listed{header: []string{"LINK", "UPSTREAM", "DOWNSTREAM", "POLICY"}}
+		l := &listed{header: []string{"LINK", "UPSTREAM", "DOWNSTREAM", "POLICY"}, declared: true}
 		for _, k := range t.Links {
 			l.add(string(k.Name), k, join(k.Upstream), join(k.Downstream), dash(k.Policy))
 		}
 		return l, nil
 	case "policy", "policies":
-		l := &listed{header: []string{"POLICY", "DRAIN"}}
-		for _, p := range t.Policies {
-			l.add(p.Name, p, p.Drain.String())
-		}
-		return l, nil
+		return policies(t), nil
 	case "agent", "agents":
 		return w.agents(t), nil
+	case "campaign", "campaigns":
+		return campaigns(time.Now(), w.view.Campaigns()), nil
+	case "maintenance":
+		return maintenance(time.Now(), w.view.Standing()), nil
+	case "exclusion", "exclusions":
+		return exclusions(time.Now(), w.view.Standing()), nil
 	}
-	return nil, fault.New(fault.Invalid, "get %q: there is no such kind: use sites, nodes, links, policies or agents", kind)
+	kinds := getKinds()
+	return nil, fault.New(fault.Invalid, "get %q: there is no such kind: use %s or %s", kind,
+		strings.Join(kinds[:len(kinds)-1], ", "), kinds[len(kinds)-1])
 }
 
 func (w *world) sites(t topology.Topology) *listed {
-	l := &listed{header: []string{"SITE", "NODES", "SERVED", "DESCRIPTION"}}
-	for _, s := range t.Sites {
-		nodes, served := 0, 0
-		for _, n := range t.Nodes {
-			if n.Site != s.Name {
-				continue
-			}
-			nodes++
-			if _, ok := w.view.Agent(n.Name); ok {
-				served++
-			}
+	l := &listed{header: []string{"SITE", "NODES", "SERVED", "DESCRIPTION"}, declared: true}
+	nodes, served := map[keychain.SiteID]int{}, map[keychain.SiteID]int{}
+	for _, n := range t.Nodes {
+		nodes[n.Site]++
+		if _, ok := w.view.Agent(n.Name); ok {
+			served[n.Site]++
 		}
-		l.add(string(s.Name), s, fmt.Sprint(nodes), fmt.Sprint(served), dash(s.Description))
+	}
+	for _, s := range t.Sites {
+		l.add(string(s.Name), s, fmt.Sprint(nodes[s.Name]), fmt.Sprint(served[s.Name]), dash(s.Description))
 	}
 	return l
 }

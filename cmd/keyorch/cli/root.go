@@ -72,7 +72,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		return fault.Wrap(fault.Invalid, err, "%s", c.Name())
 	})
 	root.AddCommand(
-		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.abortVerb(),
+		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.abortVerb(),
 		a.planVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(), a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(),
 		a.scheduleVerb(), a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(),
 	)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -23,47 +25,84 @@ type linkStatus struct {
 	Awaiting []keychain.NodeID `json:"awaiting"`
 	Reason   string            `json:"reason"`
 	Since    time.Time         `json:"since,omitzero"`
+	// Campaign is that of the last attempt, and Outcome how it ended.
+	Campaign string       `json:"campaign,omitempty"`
+	Outcome  link.Outcome `json:"outcome,omitempty"`
+	// KeyAge is how old the key in use is, in seconds.
+	KeyAge int64          `json:"keyAge,omitempty"`
+	Drift  []link.Finding `json:"drift,omitempty"`
+
+	age    keyAge
+	keyed  bool // it has, or had, a key
+	denied bool // a campaign did not begin it
+}
+
+// keyAge is how old a key is, and what its policy thinks of it.
+type keyAge struct {
+	is        time.Duration
+	warn, max bool // older than the policy's
+}
+
+// plain reports whether there is nothing to tell of a link but that it is Steady.
+func (l linkStatus) plain() bool {
+	return l.Phase == link.Steady && l.Reason == "" && len(l.Drift) == 0
 }
 
 type statusOutput struct {
-	Links []linkStatus `json:"links"`
+	// Campaigns are those that have not ended, else the one that began last.
+	Campaigns []campaign.CampaignExplanation `json:"campaigns"`
+	Links     []linkStatus                   `json:"links"`
+
+	newest *campaign.Record // the waves of the first of Campaigns
 }
+
+// summarizedFrom is how many links a table may have before there is a summary in
+// its place.
+const summarizedFrom = 50
 
 func (a *app) statusVerb() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "status [LINK...] | status --watch [CAMPAIGN]",
+		Use:   "status [LINK...] [--site S] [-l SELECTOR] | status --watch [CAMPAIGN]",
 		Short: "Show where every link stands, or watch a campaign",
-		Long: `Status shows where every link stands. With --watch it fills the terminal with
-the campaign that runs, or the one named, as it goes: waves, phases, held links
-with their reasons, and keys to pause, resume and promote it. Where there is no
-terminal it prints a line when something has changed.`,
+		Long: `Status shows where every link stands, and the campaigns that run. Of more than 50
+links it shows a summary, and only those links that are not plainly Steady;
+--full shows all.
+
+With --watch it fills the terminal with the campaign that runs, or the one named,
+as it goes: waves, phases, held links with their reasons, and keys to pause,
+resume and promote it. Where there is no terminal it prints a line when something
+has changed.`,
 		ValidArgsFunction: a.completeLinks,
 	}
+	chosen := selectFlags(c)
 	out := formatFlag(c)
 	watch := c.Flags().BoolP("watch", "w", false, "show it live, until q or ctrl+c")
+	full := c.Flags().Bool("full", false, "show every link, however many there are")
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
+		if *watch && chosen.given(nil) {
+			return fault.New(fault.Invalid, "status --watch: it shows a campaign, so leave out what selects links")
+		}
 		if *watch {
 			return w.watch(ctx, args, *out)
 		}
-		ids, err := w.known(args)
+		ids, err := w.selected(chosen, args)
 		if err != nil {
 			return err
 		}
-		all := statusOutput{Links: []linkStatus{}}
-		for _, id := range ids {
-			all.Links = append(all.Links, w.status(id))
+		s := w.sight()
+		o := s.status(ids)
+		switch {
+		case *out != asTable:
+			return out.print(a.out, o)
+		case len(ids) > summarizedFrom && !*full:
+			waves, err := s.waves(ctx, o.newest)
+			if err != nil {
+				return err
+			}
+			printSummary(a.out, s.now, o, waves)
+		default:
+			printStatus(a.out, s.now, o)
 		}
-		if *out != asTable {
-			return out.print(a.out, all)
-		}
-		now := time.Now()
-		var rows [][]string
-		for _, l := range all.Links {
-			rows = append(rows, []string{
-				string(l.Link), l.Phase.String(), epoch(l.Sends), epoch(l.Next), age(now, l.Since), dash(l.Reason),
-			})
-		}
-		table(a.out, []string{"LINK", "PHASE", "SENDS", "NEXT", "SINCE", "REASON"}, rows)
 		return nil
 	})
 	return c
@@ -78,21 +117,13 @@ func epoch(e keychain.Epoch) string {
 
 // known is the links named, or all that are declared or have a record.
 func (w *world) known(names []string) ([]keychain.LinkID, error) {
-	var ids []keychain.LinkID
-	for _, l := range w.view.Topology().Links {
-		ids = append(ids, l.Name)
-	}
-	for _, r := range w.view.Records() {
-		ids = append(ids, r.Link)
-	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
+	ids := w.sight().links()
 	if len(names) == 0 {
 		return ids, nil
 	}
 	var chosen []keychain.LinkID
 	for _, n := range names {
-		if !slices.Contains(ids, keychain.LinkID(n)) {
+		if _, ok := slices.BinarySearch(ids, keychain.LinkID(n)); !ok {
 			return nil, fault.New(fault.Invalid, "find link %q: none is declared under that name: see keyorch get links", n)
 		}
 		chosen = append(chosen, keychain.LinkID(n))
@@ -100,15 +131,60 @@ func (w *world) known(names []string) ([]keychain.LinkID, error) {
 	return chosen, nil
 }
 
-func (w *world) status(id keychain.LinkID) linkStatus {
-	s, _, ok := w.snapshot(id)
-	l := linkStatus{
-		Link: id, Phase: s.State.Phase, Sends: s.State.Sends().Epoch, Next: s.State.Next().Epoch, Turn: s.State.Turn,
-		Awaiting: append([]keychain.NodeID{}, s.State.Awaiting...), Since: s.State.Since,
+// status is where links stand, and the campaigns.
+func (s *sight) status(ids []keychain.LinkID) statusOutput {
+	o := statusOutput{Campaigns: []campaign.CampaignExplanation{}, Links: make([]linkStatus, 0, len(ids))}
+	all := s.view.Campaigns()
+	for i, c := range all {
+		if c.State != campaign.Ended {
+			o.Campaigns = append(o.Campaigns, campaign.ExplainCampaign(c, nil, s.now))
+			if o.newest == nil {
+				o.newest = &all[i]
+			}
+		}
 	}
-	l.Reason = link.Explain(id, s).Reason
+	if o.newest == nil && len(all) > 0 {
+		o.newest = &all[0]
+		o.Campaigns = append(o.Campaigns, campaign.ExplainCampaign(all[0], nil, s.now))
+	}
+	denied := s.denials()
+	for _, id := range ids {
+		o.Links = append(o.Links, s.statusOf(id, denied[id]))
+	}
+	return o
+}
+
+func (s *sight) statusOf(id keychain.LinkID, denied []denial) linkStatus {
+	x, record, ok := s.snapshot(id)
+	l := linkStatus{
+		Link: id, Phase: x.State.Phase, Sends: x.State.Sends().Epoch, Next: x.State.Next().Epoch, Turn: x.State.Turn,
+		Awaiting: append([]keychain.NodeID{}, x.State.Awaiting...), Since: x.State.Since,
+		Campaign: record.Last.Campaign, Drift: link.Drift(record.State, x.Reports), keyed: !x.State.Sends().IsZero(),
+	}
+	if !record.Last.Ended.IsZero() {
+		l.Outcome = record.Last.Outcome
+	}
+	if l.keyed && !x.KeySince.IsZero() {
+		l.age.is = max(0, s.now.Sub(x.KeySince))
+		l.KeyAge = int64(l.age.is / time.Second)
+		l.age.max = x.MaxAge > 0 && l.age.is > x.MaxAge
+		l.age.warn = l.age.max || x.WarnAge > 0 && l.age.is > x.WarnAge
+	}
+	l.Reason = link.Explain(id, x).Reason
 	if !ok {
 		l.Reason = "it has no key yet: keyorch rotate " + string(id)
+	}
+	if l.Phase != link.Steady {
+		return l
+	}
+	i := slices.IndexFunc(denied, func(d denial) bool { return d.stands(record) })
+	switch {
+	case i >= 0 && l.Reason == "":
+		l.Reason, l.denied = denied[i].String(), true
+	case i >= 0:
+		l.denied = true
+	case l.Outcome == link.Aborted && l.Reason == "":
+		l.Reason = fmt.Sprintf("aborted by %s: %s", record.Last.Campaign, cmp.Or(record.Last.Reason, "without a reason"))
 	}
 	return l
 }

@@ -3,96 +3,204 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
-	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
 )
-
-// whyOutput is what `why -o json` prints.
-type whyOutput struct {
-	Link     keychain.LinkID  `json:"link"`
-	Campaign string           `json:"campaign,omitempty"`
-	Owner    string           `json:"owner,omitempty"`
-	Turn     keychain.Turn    `json:"turn"`
-	Since    time.Time        `json:"since,omitzero"`
-	Last     link.Attempt     `json:"last,omitzero"`
-	Why      link.Explanation `json:"why"`
-}
 
 func (a *app) whyVerb() *cobra.Command {
 	c := &cobra.Command{
-		Use:               "why LINK",
-		Short:             "Explain what a link waits for, and what to do",
-		ValidArgsFunction: a.completeLinks,
-		Args:              named(1, 1, "name one link"),
+		Use:   "why LINK | CAMPAIGN | NODE | SITE",
+		Short: "Explain what is waited for, and what to do",
+		Long: `Why says of a link who is awaited and since when, the last error as the device
+gave it, what happens next by itself, and the command that unblocks it; of a
+campaign what it waits for and why links are not rotated; of a node or a site
+which links wait for it.
+
+A plain name is looked for among links, campaigns, nodes and sites, in this
+order. Where one name has several, say which: link/NAME, campaign/NAME,
+node/NAME, site/NAME.`,
+		Example: `  keyorch why dc1-dc2
+  keyorch why site/dc2 -o json`,
+		ValidArgsFunction: a.completeSubjects,
+		Args:              named(1, 1, "name one link, campaign, node or site"),
 	}
 	out := formatFlag(c)
-	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
-		ids, err := w.known(args)
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
+		s := w.sight()
+		found, err := s.find(args[0])
 		if err != nil {
 			return err
 		}
-		s, record, _ := w.snapshot(ids[0])
-		o := whyOutput{
-			Link: ids[0], Campaign: record.Last.Campaign, Owner: record.Owner, Turn: s.State.Turn,
-			Since: s.State.Since, Last: record.Last, Why: link.Explain(ids[0], s),
+		if len(found) > 1 {
+			_, _ = fmt.Fprintf(a.err, "keyorch: this is the %s; %s has that name, too\n", found[0].kind, others(found[1:]))
 		}
-		if *out != asTable {
-			return out.print(a.out, o)
-		}
-		printWhy(a.out, time.Now(), o, w.joining(ids[0], s.State))
-		return nil
+		return s.why(ctx, a, found[0], *out)
 	})
 	return c
 }
 
-// joining is the declared nodes that are not part of a link yet.
-func (w *world) joining(id keychain.LinkID, s link.State) []keychain.NodeID {
-	declared, _ := w.view.Topology().Link(id)
-	in := s.Nodes()
-	return slices.DeleteFunc(slices.Concat(declared.Upstream, declared.Downstream), func(n keychain.NodeID) bool {
-		return slices.Contains(in, n)
-	})
+// subject is what why explains.
+type subject struct{ kind, name string }
+
+// String is the exact name.
+func (x subject) String() string { return x.kind + "/" + x.name }
+
+// The kinds of subjects, in the order in which plain names are looked for.
+const (
+	aLink     = "link"
+	aCampaign = "campaign"
+	aNode     = "node"
+	aSite     = "site"
+)
+
+func subjectKinds() []string { return []string{aLink, aCampaign, aNode, aSite} }
+
+// find is everything that a name may mean, what a plain name means first.
+func (s *sight) find(name string) ([]subject, error) {
+	kinds := subjectKinds()
+	if kind, bare, exact := strings.Cut(name, "/"); exact {
+		if !slices.Contains(kinds, kind) {
+			return nil, fault.New(fault.Invalid, "find %q: there is no kind %q: use link/, campaign/, node/ or site/", name, kind)
+		}
+		if !s.has(subject{kind, bare}) {
+			return nil, fault.New(fault.Invalid, "find %s %q: there is none of that name: see keyorch get %ss", kind, bare, kind)
+		}
+		return []subject{{kind, bare}}, nil
+	}
+	var found []subject
+	for _, kind := range kinds {
+		if x := (subject{kind, name}); s.has(x) {
+			found = append(found, x)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fault.New(fault.Invalid, "find %q: no link, campaign, node or site has that name: see keyorch get links", name)
+	}
+	return found, nil
 }
 
-func printWhy(w io.Writer, now time.Time, o whyOutput, joining []keychain.NodeID) {
-	say := func(name, value string) {
-		if value != "" {
-			_, _ = fmt.Fprintf(w, "%-10s %s\n", name, value)
+// has reports whether there is such a thing.
+func (s *sight) has(x subject) bool {
+	switch x.kind {
+	case aLink:
+		_, declared := s.topology.Link(keychain.LinkID(x.name))
+		_, recorded := s.view.Record(keychain.LinkID(x.name))
+		return declared || recorded
+	case aCampaign:
+		_, ok := s.campaign(x.name)
+		return ok
+	case aNode:
+		_, ok := s.topology.Node(keychain.NodeID(x.name))
+		return ok
+	}
+	return slices.ContainsFunc(s.topology.Sites, func(o topology.Site) bool { return string(o.Name) == x.name })
+}
+
+func (s *sight) campaign(name string) (campaign.Record, bool) {
+	all := s.view.Campaigns()
+	i := slices.IndexFunc(all, func(c campaign.Record) bool { return c.Name == name })
+	if i < 0 {
+		return campaign.Record{}, false
+	}
+	return all[i], true
+}
+
+func others(rest []subject) string {
+	said := make([]string, len(rest))
+	for i, x := range rest {
+		said[i] = fmt.Sprintf("%s (keyorch why %v)", "a "+x.kind, x)
+	}
+	return strings.Join(said, " and ")
+}
+
+// why explains one thing.
+func (s *sight) why(ctx context.Context, a *app, x subject, out format) error {
+	switch x.kind {
+	case aLink:
+		o := s.whyLink(keychain.LinkID(x.name))
+		if out != asTable {
+			return out.print(a.out, o)
 		}
-	}
-	say("Link", string(o.Link))
-	say("Phase", fmt.Sprintf("%v, for %s (turn %d)", o.Why.Phase, age(now, o.Since), o.Turn))
-	say("Driven by", o.Owner)
-	say("Why", o.Why.Summary)
-	for _, wait := range o.Why.Awaiting {
-		text := fmt.Sprintf("%s %s", wait.Node, wait.For)
-		switch {
-		case wait.Fault != "":
-			text += fmt.Sprintf(" (%s for %s: %s)", wait.Fault, age(now, wait.Since), wait.Message)
-		case wait.Message != "":
-			text += " (" + wait.Message + ")"
+		printWhy(a.out, s.now, o)
+	case aCampaign:
+		o, err := s.whyCampaign(ctx, x.name)
+		if err != nil {
+			return err
 		}
-		say("Awaited", text)
-	}
-	if !o.Why.Gate.OK() {
-		say("Gate", o.Why.Gate.Gate+": "+o.Why.Gate.Reason)
-	}
-	for _, n := range joining {
-		say("Joins", fmt.Sprintf("%s, with the next rotation that ends", n))
-	}
-	if !o.Last.Ended.IsZero() {
-		text := fmt.Sprintf("%s, %s ago, on epoch %d (%s)", o.Last.Outcome, age(now, o.Last.Ended), o.Last.Epoch, o.Last.Campaign)
-		if o.Last.Reason != "" {
-			text += ": " + o.Last.Reason
+		if out != asTable {
+			return out.print(a.out, o)
 		}
-		say("Last", text)
+		printWhyCampaign(a.out, s.now, o)
+	default:
+		o, err := s.whyPlace(x)
+		if err != nil {
+			return err
+		}
+		if out != asTable {
+			return out.print(a.out, o)
+		}
+		printWhyPlace(a.out, s.now, o)
 	}
-	say("Next", o.Why.Next)
-	say("Unblock", o.Why.Command)
+	return nil
+}
+
+// whyCampaign explains a campaign by its links, as far as they still tell.
+func (s *sight) whyCampaign(ctx context.Context, name string) (campaign.CampaignExplanation, error) {
+	r, _ := s.campaign(name)
+	waves, err := s.standings(ctx, r)
+	if err != nil {
+		return campaign.CampaignExplanation{}, err
+	}
+	return campaign.ExplainCampaign(r, slices.Concat(waves...), s.now), nil
+}
+
+// whyPlace explains a node or a site.
+func (s *sight) whyPlace(x subject) (campaign.Place, error) {
+	f := campaign.Facts{
+		Topology: s.topology, Standing: s.standing, Now: s.now,
+		Record: s.view.Record, Reports: s.view.Reports, Present: s.view.Present,
+	}
+	if x.kind == aNode {
+		return campaign.ExplainNode(f, keychain.NodeID(x.name))
+	}
+	return campaign.ExplainSite(f, keychain.SiteID(x.name))
+}
+
+// tell is what `why` prints about a link.
+func (w *world) tell(id keychain.LinkID) string {
+	s := w.sight()
+	var text strings.Builder
+	printWhy(&text, s.now, s.whyLink(id))
+	return text.String()
+}
+
+// completeSubjects completes the names of all that can be explained, where etcd
+// answers.
+func (a *app) completeSubjects(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	names, how := a.completeLinks(c, args, begun)
+	campaigns, _ := a.completeCampaigns(c, args, begun)
+	names = append(names, campaigns...)
+	s, err := a.openStore(c.Context())
+	if err != nil {
+		return names, how
+	}
+	defer func() { _ = s.Close() }()
+	t, err := s.Topology(c.Context())
+	if err != nil {
+		return names, how
+	}
+	for _, n := range t.Nodes {
+		names = append(names, string(n.Name))
+	}
+	for _, site := range t.Sites {
+		names = append(names, string(site.Name))
+	}
+	return names, how
 }
