@@ -15,10 +15,6 @@ import (
 	"github.com/keyorch/keyorch/store"
 )
 
-// gatherTime is how long a report waits for those of other links, to share a
-// transaction with them.
-const gatherTime = 3 * time.Millisecond
-
 // reports carries what one node has to say into the store: many links in one
 // transaction, only what has changed, and again until it stands there. A link's
 // later report takes the place of an earlier one that has not gone out.

@@ -25,6 +25,7 @@ type session struct {
 	live, ops context.Context
 	tenure    Tenure
 	reports   *reports
+	inbox     *inbox
 
 	mu      sync.Mutex
 	errands map[keychain.LinkID]*errand
@@ -54,7 +55,7 @@ type errand struct {
 }
 
 func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {
-	s := &session{post: p, live: live, ops: ops, tenure: tenure, errands: make(map[keychain.LinkID]*errand)}
+	s := &session{inbox: newInbox(), post: p, live: live, ops: ops, tenure: tenure, errands: make(map[keychain.LinkID]*errand)}
 	s.reports = &reports{
 		tenure: tenure, gather: gatherTime, every: p.Resync, retry: p.newBackoff(), log: p.log,
 		nonEmpty: make(chan struct{}, 1),
@@ -98,17 +99,19 @@ func (p *post) recall(live context.Context, tenure Tenure) ([]store.Observation,
 // run works until live ends, then lets the work under way end and its reports go
 // out. It is false when a device would not let go.
 func (s *session) run() bool {
-	var sender sync.WaitGroup
+	var sender, taker sync.WaitGroup
 	sending, stop := context.WithCancel(s.ops)
 	sender.Go(func() { s.reports.run(sending) })
+	taker.Go(func() { s.inbox.run(s.live, s.take) })
 	retry := s.newBackoff()
 	for s.live.Err() == nil {
-		err := s.Store.WatchOrders(s.live, s.Site, s.node.ID, s.take)
+		err := s.Store.WatchOrders(s.live, s.Site, s.node.ID, s.inbox.put)
 		if s.live.Err() == nil {
 			s.log.ErrorContext(s.live, "cannot watch orders, will try again", "error", err)
 			pause(s.live, retry.NextBackOff())
 		}
 	}
+	taker.Wait()
 	ended := s.stop()
 	s.reports.flush(s.ops)
 	stop()
@@ -141,22 +144,32 @@ func (s *session) stop() bool {
 	return true
 }
 
-// take is what a new order, or all of them, lead to. The Turns of all of them are
-// in the journal, in one write, before the first is obeyed.
-func (s *session) take(u store.OrderUpdate) {
-	for _, err := range u.Broken {
-		s.log.Error("cannot read an order", "error", err)
-	}
-	now := time.Now()
-	turns := make(map[keychain.LinkID]keychain.Turn, len(u.Orders))
-	for _, o := range u.Orders {
-		turns[o.Link] = o.Turn
+// take is what news about the orders leads to, in the order in which it came. The
+// Turns of all of them are in the journal, in one write, before the first is
+// obeyed.
+func (s *session) take(news []store.OrderUpdate) {
+	turns := make(map[keychain.LinkID]keychain.Turn)
+	for _, u := range news {
+		for _, o := range u.Orders {
+			turns[o.Link] = max(turns[o.Link], o.Turn)
+		}
 	}
 	if err := s.Journal.fence(s.node.ID, turns); err != nil {
 		s.log.Error("cannot write the journal", "error", err) // obey tries again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, u := range news {
+		s.adopt(u)
+	}
+}
+
+// adopt makes errands of orders.
+func (s *session) adopt(u store.OrderUpdate) {
+	for _, err := range u.Broken {
+		s.log.Error("cannot read an order", "error", err)
+	}
+	now := time.Now()
 	for _, o := range u.Orders {
 		e := s.errands[o.Link]
 		if e == nil {
@@ -184,8 +197,12 @@ func (s *session) take(u store.OrderUpdate) {
 	if !u.Snapshot || len(u.Broken) > 0 { // a broken order leaves the earlier one in force
 		return
 	}
+	listed := make(map[keychain.LinkID]bool, len(u.Orders))
+	for _, o := range u.Orders {
+		listed[o.Link] = true
+	}
 	for link := range s.errands {
-		if _, listed := turns[link]; !listed {
+		if !listed[link] {
 			s.drop(link)
 		}
 	}
