@@ -320,6 +320,19 @@ func (c *course) goBack() {
 	c.Wake = until
 }
 
+// fix counts what is still in flight as held, where it has run out of time: nobody
+// counts again when the campaign has ended.
+func (c *course) fix() {
+	r := &c.Record
+	r.Tally = Tally{}
+	for i := range r.Waves {
+		if w := &r.Waves[i]; w.Launched > 0 && (c.idle || c.waited(*w)) {
+			w.Tally.Held, w.Tally.InFlight = w.Tally.Held+w.Tally.InFlight, 0
+		}
+		r.Tally = r.Tally.Plus(r.Waves[i].Tally)
+	}
+}
+
 // end ends the campaign, with what became of its links.
 func (c *course) end(why string) {
 	r := &c.Record
@@ -331,6 +344,7 @@ func (c *course) end(why string) {
 		if reason, spent := c.spent(); spent && !r.Aborted {
 			why = reason
 		}
+		c.fix()
 		if why != "" {
 			why = "; " + why
 		}

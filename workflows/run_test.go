@@ -266,6 +266,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():
+	case <-activity.GetWorkerStopChannel(ctx): // nobody waits any more
 	}
 	return ctx.Err()
 }
