@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -46,7 +47,7 @@ func BenchmarkFleets(b *testing.B) {
 		b.ReportMetric(float64(large.links)/large.took.Seconds(), "links/s")
 		b.ReportMetric(small.ratio(), "x-floor/1k")
 		b.ReportMetric(large.ratio(), "x-floor/10k")
-		b.ReportMetric(float64(small.lost+large.lost), "lost")
+		b.ReportMetric(float64(small.packets.Lost.Total()+large.packets.Lost.Total()), "lost")
 		b.ReportMetric(large.workerMB, "worker-MB")
 		b.ReportMetric(large.idle, "idle-%")
 		b.ReportMetric(large.deadRatio(), "dead/alive")
@@ -71,28 +72,28 @@ type fleet struct {
 // rotateFleet measures one fleet, with so many rotations after the first keys.
 func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) figures {
 	b.Helper()
-	f := newFleet(b, links)
-	f.interval = interval
+	f := newFleet(b, links, interval)
 	f.start()
 	defer f.stop()
 	f.figures.firstKeys = f.rotate(nil)
 	f.Lab.Traffic(f.topo, interval)
-	f.measure(rotations)
-	f.figures.dead, f.figures.alive = f.withDeadSite(), f.others(f.figures.spent, f.figures.begun)
+	f.figures.measured = f.measure(rotations)
+	f.figures.alive = f.others(f.figures.spent, f.figures.begun)
+	f.figures.dead = f.withDeadSite()
 	f.Lab.Network.Close() // what it costs is not keyorch's
-	f.figures.count(f.Lab.Network.Total())
+	f.count()
 	f.idle()
 	f.figures.workerMB = peakMB(b, f.worker.PID())
 	return f.figures
 }
 
 // newFleet declares a fleet on a new stack, as the operator does.
-func newFleet(b *testing.B, links int) *fleet {
+func newFleet(b *testing.B, links int, interval time.Duration) *fleet {
 	b.Helper()
 	dir := b.TempDir()
 	stack, err := devstack.Start(b.Context(), devstack.Options{Data: filepath.Join(dir, "data")})
 	noError(b, err)
-	f := &fleet{B: b, Fleet: lab.Fleet{Links: links, Sites: benchSites, Drain: benchDrain}, figures: figures{links: links}}
+	f := &fleet{B: b, Fleet: lab.Fleet{Links: links, Sites: benchSites, Drain: benchDrain}, interval: interval}
 	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	f.Binary = &lab.Binary{Lab: l, Path: binary}
 	begun := time.Now()
@@ -152,28 +153,30 @@ func (f *fleet) rotate(meanwhile func()) time.Duration {
 
 // measure rotates all links several times, takes the median, and then the floor
 // of that rotation.
-func (f *fleet) measure(rotations int) {
+func (f *fleet) measure(rotations int) measured {
 	f.Helper()
 	etcd := etcdClient(f.B, f.Lab)
 	defer func() { _ = etcd.Close() }()
-	var all []figures
+	var all []measured
 	for range rotations {
-		one := figures{begun: time.Now(), from: revision(f.B, etcd), unwraps: -f.agents.Unwraps()}
-		one.took = f.rotate(nil)
-		one.to = revision(f.B, etcd)
-		one.unwraps += f.agents.Unwraps()
-		one.spent = pastOf(f.B, f.store, f.links(), one.begun)
-		if n := len(one.spent.ended); n != f.Links {
+		r := measured{links: f.Links, begun: time.Now(), unwraps: -f.agents.Unwraps()}
+		from, here, there := revision(f.B, etcd), cpuOf(f.B, os.Getpid()), cpuOf(f.B, f.worker.PID())
+		r.took = f.rotate(nil)
+		r.cpuHere, r.cpuWorker = cpuOf(f.B, os.Getpid())-here, cpuOf(f.B, f.worker.PID())-there
+		r.unwraps += f.agents.Unwraps()
+		r.written = writtenBetween(f.B, etcd, from, revision(f.B, etcd))
+		r.spent = pastOf(f.B, f.store, f.links(), r.begun)
+		if n := len(r.spent.ended); n != f.Links {
 			f.Errorf("%d of %d links have a new key", n, f.Links)
 		}
-		all = append(all, one)
+		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b figures) int { return int(a.took - b.took) })
-	one := all[len(all)/2]
-	f.figures.took, f.figures.begun, f.figures.spent, f.figures.unwraps = one.took, one.begun, one.spent, one.unwraps
-	w := writtenBetween(f.B, etcd, one.from, one.to)
-	f.figures.transactions, f.figures.keys, f.figures.mbytes = len(w.transactions), w.keys, float64(w.bytes)/1e6
-	f.figures.floor = floor(f.B, f.Lab, f.topo, w, one.unwraps)
+	slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.took, b.took) })
+	r := all[len(all)/2]
+	here := cpuOf(f.B, os.Getpid())
+	r.floor = floor(f.B, f.Lab, f.topo, r.written, r.unwraps)
+	r.cpuFloor = cpuOf(f.B, os.Getpid()) - here
+	return r
 }
 
 func (f *fleet) links() []keychain.LinkID {
@@ -247,6 +250,15 @@ func (f *fleet) awaitOthers() {
 				delete(before, id)
 			}
 		}
+	}
+}
+
+// count adds up the packets. None may be lost.
+func (f *fleet) count() {
+	f.Helper()
+	f.figures.packets = f.Lab.Network.Total()
+	if p := f.figures.packets; p.Lost.Total() > 0 || p.Reused > 0 || p.Sent == 0 {
+		f.Errorf("of %d packets %d were lost and %d had a counter that was used before", p.Sent, p.Lost.Total(), p.Reused)
 	}
 }
 
