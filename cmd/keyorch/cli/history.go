@@ -108,13 +108,9 @@ func (s *sight) campaignPast(ctx context.Context, a *app, name string, out forma
 	}
 	o := campaignPast{Record: r, NotRotated: inTrouble(waves), Untold: waves == nil && r.Tally.Links > 0}
 	o.Waves = slices.Clone(r.Waves) // the view's own
-	lines := make([]wave, len(r.Waves))
-	for i, w := range r.Waves {
-		if waves != nil {
-			o.Waves[i].Tally = campaign.Count(waves[i])
-		}
-		state, _ := waveState(r, i, s.now)
-		lines[i] = wave{name: w.Name, state: string(state), tally: o.Waves[i].Tally}
+	lines := wavesOf(r, waves, s.now)
+	for i, l := range lines {
+		o.Waves[i].Tally = l.tally
 	}
 	if out != asTable {
 		return out.print(a.out, o)

@@ -104,7 +104,7 @@ func entryRow(entries []link.Entry, i int) []string {
 	e := entries[i]
 	lasted := "-"
 	if i+1 < len(entries) && e.Phase != link.Steady {
-		lasted = took(entries[i+1].At.Sub(e.At))
+		lasted = lasting(entries[i+1].At.Sub(e.At))
 	}
 	what := ""
 	switch {
@@ -121,7 +121,7 @@ func entryRow(entries []link.Entry, i int) []string {
 		}
 		what += ": " + e.Reason
 	}
-	return []string{fmt.Sprint(e.Turn), e.Phase.String(), refOf(e.From), refOf(e.To), clock(e.At), lasted, what}
+	return []string{fmt.Sprint(e.Turn), e.Phase.String(), refOf(e.From), refOf(e.To), clock(e.At), lasted, dash(what)}
 }
 
 // confirmations are who ended a phase, each in a line below it.
@@ -139,11 +139,19 @@ func confirmations(e link.Entry, all []link.Confirmation) [][]string {
 		}
 		lasted := "-"
 		if !c.At.Before(e.At) {
-			lasted = took(c.At.Sub(e.At))
+			lasted = lasting(c.At.Sub(e.At))
 		}
 		rows = append(rows, []string{"", "", "", "", clock(c.At), lasted, what})
 	}
 	return rows
+}
+
+// lasting is how long a phase took: to the millisecond where it is short.
+func lasting(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return took(d)
 }
 
 func refOf(r keychain.Ref) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/cmd/keyorch/tui"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 )
@@ -87,20 +88,30 @@ func (s *sight) waves(ctx context.Context, r *campaign.Record) ([]wave, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []wave
-	for i, st := range r.Waves {
-		line := wave{name: st.Name, tally: st.Tally}
+	return wavesOf(*r, standings, s.now), nil
+}
+
+// wavesOf is the waves of a campaign by how its links stand; nil: as was written
+// down.
+func wavesOf(r campaign.Record, standings [][]campaign.Standing, now time.Time) []wave {
+	out := make([]wave, 0, len(r.Waves))
+	for i, w := range r.Waves {
+		line := wave{name: w.Name, tally: w.Tally}
 		if standings != nil {
 			line.tally = campaign.Count(standings[i])
 		}
-		state, until := waveState(*r, i, s.now)
-		line.state = string(state)
-		if !until.IsZero() {
-			line.state += " until " + stamp(until)
+		state, until := waveState(r, i, now)
+		switch {
+		case state == tui.Running && r.State != campaign.Running:
+			line.state = string(r.State)
+		case until.IsZero():
+			line.state = string(state)
+		default:
+			line.state = fmt.Sprintf("%s until %s", state, stamp(until))
 		}
 		out = append(out, line)
 	}
-	return out, nil
+	return out
 }
 
 func printWaves(w io.Writer, waves []wave) {

@@ -106,7 +106,6 @@ func printWhyCampaign(w io.Writer, now time.Time, x campaign.CampaignExplanation
 	t.say("Campaign", "%s", x.Campaign)
 	t.say("State", "%s, for %s", x.State, age(now, x.Since))
 	t.say("Wave", "%s", x.Wave)
-	t.say("Links", "%v", x.Tally)
 	t.say("Why", "%s", x.Summary)
 	t.say("Awaited", "%s", x.Awaiting)
 	for _, g := range x.Troubles {
@@ -160,7 +159,11 @@ func printWhyPlace(w io.Writer, now time.Time, p campaign.Place) {
 	if p.Node != "" {
 		t.say("Node", "%s of site %s, part of %s", p.Node, p.Site, counted(p.Links))
 	} else {
-		t.say("Site", "%s: %d nodes, part of %s", p.Site, p.Nodes, counted(p.Links))
+		nodes := fmt.Sprintf("%d nodes", p.Nodes)
+		if p.Nodes == 1 {
+			nodes = "1 node"
+		}
+		t.say("Site", "%s: %s, part of %s", p.Site, nodes, counted(p.Links))
 	}
 	t.say("Why", "%s", p.Summary)
 	t.say("Excluded", "%s", p.Excluded)
