@@ -49,6 +49,9 @@ func (w *world) scheduleNotes(is wiring.ScheduleState) []string {
 	if is.Paused {
 		notes = append(notes, "it is paused: no run begins until keyorch schedule resume "+is.Name)
 	}
+	if is.Altered {
+		notes = append(notes, "somebody changed it in Temporal itself: keyorch schedule set puts it right")
+	}
 	for _, id := range is.Running {
 		notes = append(notes, w.runNote(id))
 	}

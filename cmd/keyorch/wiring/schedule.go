@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -49,6 +50,9 @@ type ScheduleState struct {
 	CatchUp time.Duration
 	// Overlap is what becomes of a run while the one before is going on.
 	Overlap enumspb.ScheduleOverlapPolicy
+	// Altered says that somebody changed it in Temporal itself, so that it does not do
+	// what Set asked for. Set puts it right.
+	Altered bool
 }
 
 const (
@@ -94,7 +98,7 @@ func (s Schedules) Set(ctx context.Context, want Schedule) (string, error) {
 	}
 	_, err = s.Client.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID: scheduleIDs + want.Name, Spec: *spec, Action: want.action(),
-		Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: catchUp,
+		Overlap: policies().Overlap, CatchupWindow: policies().CatchupWindow,
 	})
 	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) { // somebody else just made it
 		return s.update(ctx, want, spec)
@@ -119,7 +123,7 @@ func (s Schedules) update(ctx context.Context, want Schedule, spec *client.Sched
 			}
 			next := in.Description.Schedule // with its state: what is paused stays paused
 			next.Spec, next.Action = spec, want.action()
-			next.Policy = &client.SchedulePolicies{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: catchUp}
+			next.Policy, next.State.LimitedActions = policies(), false
 			return &client.ScheduleUpdate{Schedule: &next}, nil
 		},
 	})
@@ -136,7 +140,36 @@ func (s ScheduleState) same(want Schedule) bool {
 		return false
 	}
 	wanted, err := json.Marshal(want)
-	return err == nil && string(is) == string(wanted) && s.CatchUp == catchUp && s.Overlap == enumspb.SCHEDULE_OVERLAP_POLICY_SKIP
+	return err == nil && string(is) == string(wanted) && !s.Altered
+}
+
+// altered reports whether what Temporal has is not what Set made of s.
+func (s Schedule) altered(is client.Schedule) bool {
+	made, err := s.spec()
+	if err != nil {
+		return true
+	}
+	spec := is.Spec
+	return *is.Policy != *policies() || is.State.LimitedActions || len(spec.Calendars) != 1 || len(spec.Intervals) > 0 || len(spec.Skip) > 0 ||
+		!reflect.DeepEqual(numbersOf(spec.Calendars[0]), numbersOf(made.Calendars[0]))
+}
+
+// numbersOf is the seconds, minutes, hours, days, months and weekdays of a calendar.
+func numbersOf(c client.ScheduleCalendarSpec) [6][]int {
+	var out [6][]int
+	for i, field := range [...][]client.ScheduleRange{c.Second, c.Minute, c.Hour, c.DayOfMonth, c.Month, c.DayOfWeek} {
+		for _, r := range field {
+			for n := r.Start; n <= max(r.Start, r.End); n += max(1, r.Step) {
+				out[i] = append(out[i], n)
+			}
+		}
+	}
+	return out
+}
+
+// policies are those of every schedule.
+func policies() *client.SchedulePolicies {
+	return &client.SchedulePolicies{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: catchUp}
 }
 
 // spec is when it fires, for Temporal.
@@ -147,7 +180,7 @@ func (s Schedule) spec() (*client.ScheduleSpec, error) {
 	}
 	return &client.ScheduleSpec{
 		Calendars: []client.ScheduleCalendarSpec{{
-			Minute: ranges(c.Minutes), Hour: ranges(c.Hours), DayOfMonth: ranges(c.Days), Month: ranges(c.Months),
+			Second: ranges([]int{0}), Minute: ranges(c.Minutes), Hour: ranges(c.Hours), DayOfMonth: ranges(c.Days), Month: ranges(c.Months),
 			DayOfWeek: ranges(c.Weekdays), Comment: s.When.Cron,
 		}},
 		Jitter: s.When.Jitter, TimeZoneName: s.TimeZone,

@@ -173,6 +173,7 @@ func readSchedule(name string, d *client.ScheduleDescription) (ScheduleState, er
 		return out, fault.New(fault.Refused, "read schedule %s: temporal has one as %s%s that keyorch did not make", name, scheduleIDs, name)
 	}
 	out.When.Cron, out.OfPolicy = memo.Cron, memo.OfPolicy
+	out.Altered = out.altered(d.Schedule)
 	return out, nil
 }
 
