@@ -63,8 +63,8 @@ type Custody struct {
 	timeout time.Duration
 	observe func(op string, took time.Duration, err error)
 
-	mu      sync.Mutex
-	waiting map[string][]*opening // by KEK: what the next request is to open
+	mu     sync.Mutex
+	queues map[string]*queue // by KEK
 }
 
 // Open prepares a client of Vault and does not use the network. Errors are
@@ -110,7 +110,7 @@ func Open(cfg Config) (*Custody, error) {
 	}
 	return &Custody{
 		client: client, mount: mounted(cfg.Mount), address: shown, timeout: timeout, observe: observe,
-		waiting: make(map[string][]*opening),
+		queues: make(map[string]*queue),
 	}, nil
 }
 

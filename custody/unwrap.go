@@ -3,6 +3,7 @@ package custody
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,9 @@ const (
 	// gatherTime is how long a key waits for others under the same KEK, to be
 	// opened with them in one request.
 	gatherTime = 3 * time.Millisecond
+	// atATime is how many requests for the keys of one KEK are under way at once:
+	// one that hangs does not hold up the rest.
+	atATime = 2
 	// mostTogether is how many keys one request opens.
 	mostTogether = 128
 	// singly is how many requests run at a time when a request for many failed and
@@ -81,32 +85,64 @@ func (o *opening) wipe() {
 	}
 }
 
-// together has o opened with what comes within gatherTime.
+// queue is what waits to be opened under one KEK.
+type queue struct {
+	waiting []*opening
+	flying  int // requests under way
+	timed   bool
+}
+
+// together has o opened with what comes within gatherTime, or for as long as
+// enough requests are under way: the slower Vault is, the more share one.
 func (c *Custody) together(o *opening) {
 	kek := o.wrapped.KEK
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting[kek] = append(c.waiting[kek], o)
-	switch len(c.waiting[kek]) {
-	case 1:
-		time.AfterFunc(gatherTime, func() { c.open(c.take(kek)) })
-	case mostTogether:
-		batch := c.waiting[kek]
-		delete(c.waiting, kek) // the timer finds nothing, or those that come next
-		go c.open(batch)
+	q := c.queues[kek]
+	if q == nil {
+		q = &queue{}
+		c.queues[kek] = q
+	}
+	q.waiting = append(q.waiting, o)
+	if !q.timed && q.flying < atATime {
+		q.timed = true
+		time.AfterFunc(gatherTime, func() {
+			c.mu.Lock()
+			q.timed = false
+			batch := q.take()
+			c.mu.Unlock()
+			c.openAll(q, batch)
+		})
 	}
 }
 
-func (c *Custody) take(kek string) []*opening {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	batch := c.waiting[kek]
-	delete(c.waiting, kek)
+// take gives what the next request is to open, if there may be one. The caller
+// holds Custody.mu.
+func (q *queue) take() []*opening {
+	if len(q.waiting) == 0 || q.flying >= atATime {
+		return nil
+	}
+	n := min(len(q.waiting), mostTogether)
+	batch := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	q.flying++
 	return batch
+}
+
+// openAll opens batch, and what has come meanwhile.
+func (c *Custody) openAll(q *queue, batch []*opening) {
+	for len(batch) > 0 {
+		c.open(batch)
+		c.mu.Lock()
+		q.flying--
+		batch = q.take()
+		c.mu.Unlock()
+	}
 }
 
 // open opens what is under one KEK.
 func (c *Custody) open(batch []*opening) {
+	batch = slices.DeleteFunc(batch, func(o *opening) bool { return o.ctx.Err() != nil }) // nobody waits for it
 	switch len(batch) {
 	case 0:
 		return
