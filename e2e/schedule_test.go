@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/keyorch/keyorch/campaign"
@@ -16,8 +17,8 @@ import (
 	"github.com/keyorch/keyorch/workflows"
 )
 
-// nights is policies for schedules: core has one in a zone and windows, and a budget
-// that the first failure spends; quick has none.
+// nights is a policy with a schedule, in a zone and with windows. That of the other
+// links has none.
 const nights = `
 ---
 apiVersion: keyorch/v1
@@ -107,6 +108,7 @@ func TestScheduleVerbs(t *testing.T) {
 	w.run("next times are the operator's", w.scheduleNext)
 	w.run("a policy that changes is noted", w.schedulePolicyChanged)
 	w.run("pause, resume, delete", w.schedulePaused)
+	w.run("what Temporal was told by others is put right", w.scheduleAltered)
 	w.run("Temporal fires when topology says", w.scheduleFiresAsDeclared)
 }
 
@@ -236,6 +238,29 @@ func (w *world) schedulePaused(t *testing.T) {
 	said(t, w.keyorch(0, "schedule", "set", "every-week", "dc1-dc2", "--cron", "30 2 * * sun").Out, "every-week: created")
 }
 
+// temporal is a client of Temporal, as other programs have.
+func (w *world) temporal() client.Client {
+	w.t.Helper()
+	c, err := wiring.DialTemporal(w.t.Context(), w.Lab.Stack.TemporalAddress, w.Lab.Stack.TemporalNamespace, w.Lab.Logger)
+	must(w.t, err)
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+// What somebody changes in Temporal itself is seen, and put right by set.
+func (w *world) scheduleAltered(t *testing.T) {
+	w.keyorch(0, "schedule", "set", "nightly", "--policy", "core")
+	must(t, w.temporal().ScheduleClient().GetHandle(t.Context(), "keyorch-nightly").Update(t.Context(), client.ScheduleUpdateOptions{
+		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+			in.Description.Schedule.Spec.Calendars[0].Hour = []client.ScheduleRange{{Start: 12}}
+			return &client.ScheduleUpdate{Schedule: &in.Description.Schedule}, nil
+		},
+	}))
+	said(t, w.keyorch(0, "schedule", "show", "nightly").Out, "somebody changed it in Temporal itself", " 12:")
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core").Out, "nightly: configured", " 03:")
+	said(t, w.keyorch(0, "schedule", "set", "nightly", "--policy", "core").Out, "nightly: unchanged")
+}
+
 // Temporal has a reader of crons of its own, which differs from topology's; what it
 // fires by must be what was checked.
 func (w *world) scheduleFiresAsDeclared(t *testing.T) {
@@ -255,10 +280,7 @@ func (w *world) scheduleFiresAsDeclared(t *testing.T) {
 		}
 	}
 	// Another program's schedules are left alone.
-	temporal, err := wiring.DialTemporal(t.Context(), w.Lab.Stack.TemporalAddress, w.Lab.Stack.TemporalNamespace, w.Lab.Logger)
-	must(t, err)
-	defer temporal.Close()
-	_, err = temporal.ScheduleClient().Create(t.Context(), client.ScheduleOptions{
+	_, err := w.temporal().ScheduleClient().Create(t.Context(), client.ScheduleOptions{
 		ID: "keyorch-theirs", Action: &client.ScheduleWorkflowAction{ID: "x", Workflow: "Report", TaskQueue: "theirs"},
 	})
 	must(t, err)
@@ -272,8 +294,9 @@ func (w *world) scheduleFiresAsDeclared(t *testing.T) {
 func TestScheduleFiresAndDoesNotOverlap(t *testing.T) {
 	w := rotatingWorld(t)
 	w.agents["dc3"].Kill()
-	w.keyorch(0, "schedule", "set", "busy", "dc1-dc3", "--cron", "* * * * *", "--time-zone", "Asia/Kathmandu")
+	w.keyorch(0, "schedule", "set", "busy", "dc1-dc3", "--cron", "0 0 29 2 *") // not in this minute
 	begun := w.keyorch(0, "schedule", "run-now", "busy").Out
+	w.keyorch(0, "schedule", "set", "busy", "dc1-dc3", "--cron", "* * * * *")
 	w.keyorch(0, "schedule", "set", "lively", "dc1-dc2", "--cron", "* * * * *")
 	w.until("the run has begun", func() bool { return len(w.campaignsOf("busy")) == 1 })
 	first := w.campaignsOf("busy")[0].Name
@@ -299,6 +322,15 @@ func TestScheduleFiresAndDoesNotOverlap(t *testing.T) {
 	}
 	w.keyorch(0, "schedule", "delete", "lively")
 
+	// Teeth: it is the schedule's policy that keeps a second run from beginning.
+	must(t, w.temporal().ScheduleClient().GetHandle(t.Context(), "keyorch-busy").
+		Trigger(t.Context(), client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL}))
+	w.until("a run that may overlap has begun, and its link refused", func() bool {
+		all := w.campaignsOf("busy")
+		return len(all) == 2 && all[0].State == campaign.Ended
+	})
+	second := w.campaignsOf("busy")[0].Name
+
 	// A campaign that is paused keeps the next one from beginning, and that is said.
 	w.keyorch(0, "pause", first, "--reason", "looking into it")
 	note := "the next run is skipped while " + first + " is paused"
@@ -309,11 +341,14 @@ func TestScheduleFiresAndDoesNotOverlap(t *testing.T) {
 	w.startAgent("dc3")
 	w.settled("dc1-dc3", 2)
 	w.eventually("the campaign has ended", func() bool { return len(w.schedule("busy").Running) == 0 })
+	if c, _ := w.view.Campaign(first); c.State != campaign.Ended || c.Tally.Rotated != 1 {
+		t.Errorf("the first run is %+v", c)
+	}
 	s := w.schedule("busy")
-	if s.Last == nil || s.Last.Campaign != first || s.Last.State != campaign.Ended || s.Last.Tally.Rotated != 1 || s.Missed != 0 {
+	if s.Last == nil || s.Last.Campaign != second || s.Last.Tally.Refused != 1 || s.Missed != 0 {
 		t.Errorf("the last run is %+v, %d missed", s.Last, s.Missed)
 	}
-	said(t, w.keyorch(0, "schedule", "list").Out, first+": the link is rotated")
+	said(t, w.keyorch(0, "schedule", "list").Out, second+": 0 of 1 link rotated, 1 refused", "paused: enough")
 	w.noLoss()
 }
 
@@ -361,3 +396,40 @@ func TestScheduleOutlivesServersAndWorkers(t *testing.T) {
 	}
 	w.noLoss()
 }
+
+// A link that stays held costs no night: the campaign ends without it, and the next
+// one adopts it.
+func TestScheduleIsNotHeldByAHeldLink(t *testing.T) {
+	w := rotatingWorld(t)
+	w.declare(hasty)
+	w.keyorch(0, "schedule", "set", "nightly", "--policy", "hasty", "--cron", "0 0 29 2 *")
+	w.agents["dc3"].Kill()
+	for night := range 2 {
+		w.keyorch(0, "schedule", "run-now", "nightly")
+		w.until("the run has ended", func() bool {
+			all := w.campaignsOf("nightly")
+			return len(all) == night+1 && all[0].State == campaign.Ended
+		})
+		if c := w.campaignsOf("nightly")[0]; c.Tally.Held != 1 {
+			t.Errorf("night %d ended as %+v", night, c)
+		}
+		w.eventually("Temporal knows", func() bool { return len(w.schedule("nightly").Running) == 0 })
+	}
+	w.startAgent("dc3")
+	w.settled("dc1-dc3", 2)
+	w.noLoss()
+}
+
+// hasty is a policy that does not wait long.
+const hasty = `
+---
+apiVersion: keyorch/v1
+kind: Policy
+metadata: {name: hasty}
+spec: {drain: 300ms, wait: 4s}
+---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: dc1-dc3}
+spec: {upstream: [dc1-spine1], downstream: [dc3-spine1], policy: hasty}
+`
