@@ -1,14 +1,12 @@
 package workflows
 
 import (
-	"errors"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/keyorch/keyorch/campaign"
-	"github.com/keyorch/keyorch/fault"
 )
 
 // CampaignRequest is the input of Campaign.
@@ -23,8 +21,9 @@ type CampaignRequest struct {
 	Reason    string             `json:"reason,omitempty"`
 	// IgnoreWindows begins and switches links though their windows are closed.
 	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
-	// Tries is how often an earlier run of the same campaign tried links again.
-	Tries int `json:"tries,omitempty"`
+	// Retried is how many batches an earlier run of the same campaign has added to
+	// try links again.
+	Retried int `json:"retried,omitempty"`
 }
 
 // The names under which Campaign is asked, beside AbortUpdate (AbortRequest in).
@@ -102,6 +101,7 @@ type fleetRun struct {
 	forget    workflow.CancelFunc
 	wake      time.Time
 	cancelled bool
+	idle      bool // no batch runs
 }
 
 // ask is an Update on its way to the loop, which alone changes the record.
@@ -120,6 +120,10 @@ func newFleetRun(ctx workflow.Context, in CampaignRequest) *fleetRun {
 
 // step lets campaign.Next decide, writes that down, and does it.
 func (c *fleetRun) step() error {
+	if c.outer.Err() != nil && !c.cancelled {
+		c.cancelled, c.asks.Abort, c.asks.Reason = true, true, "the workflow was cancelled"
+	}
+	c.asks.Idle = c.idle
 	d := campaign.Next(c.record, workflow.Now(c.ctx).UTC(), c.asks)
 	c.asks, c.wake, c.record = campaign.Asks{}, d.Wake, d.Record
 	if d.Changed || c.dirty {
@@ -136,10 +140,10 @@ func (c *fleetRun) step() error {
 		if err := workflow.ExecuteActivity(withServers(c.ctx), f.LaunchBatches, q).Get(c.ctx, nil); err != nil {
 			return err
 		}
-		c.unfollow()
+		c.news()
 	}
 	if d.Abort {
-		q := Halt{Campaign: c.in.Name, Count: c.launched(), Reason: c.record.Reason, Switched: c.switched}
+		q := Halt{Campaign: c.in.Name, Count: c.launched(), Retried: c.retried(), Reason: c.record.Reason, Switched: c.switched}
 		if err := workflow.ExecuteActivity(withServers(c.ctx), f.HaltBatches, q).Get(c.ctx, nil); err != nil {
 			return err
 		}
@@ -176,12 +180,21 @@ func (c *fleetRun) launched() int {
 	return n
 }
 
+// retried is the batches of retries: they are numbered after those of the waves.
+func (c *fleetRun) retried() Span {
+	s := Span{Count: c.in.Retried}
+	for _, w := range c.record.Waves {
+		s.First += w.Count
+	}
+	return s
+}
+
 // follow keeps one Follow running over everything that has begun.
 func (c *fleetRun) follow() {
 	if c.following != nil || c.launched() == 0 {
 		return
 	}
-	q := FollowRequest{Campaign: c.in.Name, Wait: c.record.Wait}
+	q := FollowRequest{Campaign: c.in.Name, Wait: c.record.Wait, Retried: c.retried(), Idle: c.idle}
 	for _, w := range c.record.Waves {
 		q.Waves = append(q.Waves, Followed{First: w.First, Count: w.Launched, Begun: w.Begun, Known: w.Tally})
 	}
@@ -190,7 +203,13 @@ func (c *fleetRun) follow() {
 	c.following, c.forget = workflow.ExecuteActivity(ctx, f.Follow, q), cancel
 }
 
-// unfollow drops what Follow has to say: more has begun than it knows of.
+// news is that more has begun than Follow knows of.
+func (c *fleetRun) news() {
+	c.unfollow()
+	c.idle = false
+}
+
+// unfollow drops what Follow has to say.
 func (c *fleetRun) unfollow() {
 	if c.forget != nil {
 		c.forget()
@@ -205,10 +224,11 @@ func (c *fleetRun) wait() error {
 	s := workflow.NewSelector(c.ctx)
 	if c.following != nil {
 		s.AddFuture(c.following, func(f workflow.Future) {
-			var tallies []campaign.Tally
+			var counted Counted
 			c.following = nil
-			if err = f.Get(c.ctx, &tallies); err == nil {
-				c.recount(tallies)
+			if err = f.Get(c.ctx, &counted); err == nil {
+				c.recount(counted.Waves)
+				c.idle = counted.Idle
 			}
 		})
 	}
@@ -224,9 +244,7 @@ func (c *fleetRun) wait() error {
 		err = c.take(a)
 	})
 	if !c.cancelled {
-		s.AddReceive(c.outer.Done(), func(workflow.ReceiveChannel, bool) {
-			c.cancelled, c.asks.Abort, c.asks.Reason = true, true, "the workflow was cancelled"
-		})
+		s.AddReceive(c.outer.Done(), func(workflow.ReceiveChannel, bool) {}) // step sees it
 	}
 	s.Select(c.ctx)
 	return err
@@ -241,119 +259,29 @@ func (c *fleetRun) recount(tallies []campaign.Tally) {
 	c.record = c.record.Recount(tallies)
 }
 
-// take takes in what an operator asks.
-func (c *fleetRun) take(a *ask) error {
-	if a.err = c.can(a.kind); a.err != nil { // something else came first
-		a.done = true
-		return nil
-	}
-	c.asks.Reason = a.reason
-	switch a.kind {
-	case PauseUpdate:
-		c.asks.Pause = true
-	case ResumeUpdate:
-		c.asks.Resume = true
-	case PromoteUpdate:
-		c.asks.Promote = true
-	case AbortUpdate:
-		c.asks.Abort, c.switched = true, !a.staged
-	case RetryUpdate:
-		c.in.Tries++
-		var f *Fleet
-		q := RetryRequest{Campaign: c.in.Name, Wait: c.record.Wait, Count: c.launched(), Try: c.in.Tries}
-		if err := workflow.ExecuteActivity(withServers(c.ctx), f.RetryHeld, q).Get(c.ctx, nil); err != nil {
+// continueAsNew starts over with an empty history; everything is in the store. What
+// has come meanwhile is done first, and after that the campaign may have ended.
+func (c *fleetRun) continueAsNew() error {
+	for {
+		var a *ask
+		if c.calls.ReceiveAsync(&a) {
+			if err := c.take(a); err != nil {
+				return err
+			}
+		}
+		if err := c.step(); err != nil { // it sees a cancellation, too
 			return err
 		}
-	}
-	c.open = append(c.open, a)
-	return nil
-}
-
-// can says why something asked for cannot be done now, or nil.
-func (c *fleetRun) can(kind string) error {
-	r := c.record
-	if r.Name == "" {
-		return fault.New(fault.Refused, "%s campaign %s: it is still being planned: ask again", kind, c.in.Name)
-	}
-	switch kind {
-	case PauseUpdate:
-		return r.CanPause()
-	case ResumeUpdate:
-		return r.CanResume()
-	case PromoteUpdate:
-		return r.CanPromote()
-	case AbortUpdate:
-		return r.CanAbort()
-	}
-	return r.CanRetry()
-}
-
-// answerAsks registers the Updates of Campaign.
-func (c *fleetRun) answerAsks() error {
-	refuse := func(kind string) error {
-		if err := c.can(kind); err != nil {
-			return refused(err.Error())
+		if c.calls.Len() > 0 {
+			continue
 		}
-		return nil
-	}
-	handle := func(ctx workflow.Context, a *ask) error {
-		c.calls.Send(ctx, a)
-		if err := workflow.Await(ctx, func() bool { return a.done }); err != nil {
-			return err
-		}
-		if a.err != nil {
-			return refused(a.err.Error())
-		}
-		return nil
-	}
-	for _, kind := range []string{PauseUpdate, ResumeUpdate, PromoteUpdate, RetryUpdate} {
-		err := workflow.SetUpdateHandlerWithOptions(c.outer, kind,
-			func(ctx workflow.Context, q Ask) error { return handle(ctx, &ask{kind: kind, reason: q.Reason}) },
-			workflow.UpdateHandlerOptions{Validator: func(Ask) error { return refuse(kind) }})
+		err := workflow.Await(c.ctx, func() bool { return c.calls.Len() > 0 || workflow.AllHandlersFinished(c.ctx) })
 		if err != nil {
 			return err
 		}
-	}
-	return workflow.SetUpdateHandlerWithOptions(c.outer, AbortUpdate,
-		func(ctx workflow.Context, q AbortRequest) error {
-			return handle(ctx, &ask{kind: AbortUpdate, reason: q.Reason, staged: q.Staged})
-		},
-		workflow.UpdateHandlerOptions{Validator: func(AbortRequest) error { return refuse(AbortUpdate) }})
-}
-
-// answerRest answers every Update that came too late: the run must not end
-// before.
-func (c *fleetRun) answerRest() error {
-	c.unfollow()
-	for {
-		for c.calls.Len() > 0 {
-			var a *ask
-			c.calls.Receive(c.ctx, &a)
-			a.done = true
-			a.err = fault.New(fault.Refused, "%s campaign %s: it has ended: %s", a.kind, c.in.Name, c.record.Reason)
-		}
-		err := workflow.Await(c.ctx, func() bool { return c.calls.Len() > 0 || workflow.AllHandlersFinished(c.ctx) })
-		if err != nil || c.calls.Len() == 0 {
-			return err
+		if c.calls.Len() == 0 && (c.outer.Err() == nil || c.cancelled) {
+			c.unfollow()
+			return workflow.NewContinueAsNewError(c.ctx, Campaign, c.in)
 		}
 	}
-}
-
-// continueAsNew starts over with an empty history; everything is in the store.
-func (c *fleetRun) continueAsNew() error {
-	for c.calls.Len() > 0 || !workflow.AllHandlersFinished(c.ctx) {
-		if c.calls.Len() == 0 {
-			if err := workflow.Await(c.ctx, func() bool { return c.calls.Len() > 0 || workflow.AllHandlersFinished(c.ctx) }); err != nil {
-				return err
-			}
-			continue
-		}
-		var a *ask
-		c.calls.Receive(c.ctx, &a)
-		if err := errors.Join(c.take(a), c.step()); err != nil {
-			return err
-		}
-	}
-	c.unfollow()
-	return workflow.NewContinueAsNewError(c.ctx, Campaign, c.in)
 }

@@ -30,6 +30,7 @@ type fleets struct {
 	runners  map[string]*runner // those that run, or did
 	starts   []string           // every start that was not of something that runs
 	noted    []noted
+	catchUp  func() // what a view does to catch up, if anything
 	requests []workflows.CampaignRequest
 }
 

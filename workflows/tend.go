@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"maps"
 	"slices"
@@ -46,12 +47,12 @@ func Tend(ctx context.Context, store Store, view View, campaigns Campaigns, log 
 			if c.State != campaign.Ended && now.Sub(c.Begun) > lostAfter {
 				bury(ctx, store, campaigns, c, now, log)
 			}
-			for _, in := range catchUps(view, c, now) {
-				if err := campaigns.StartCampaign(ctx, in); err != nil {
-					log.WarnContext(ctx, "cannot catch up after a maintenance", "campaign", in.Name, "error", err)
-				} else {
-					log.InfoContext(ctx, "a maintenance is over: its links are caught up", "campaign", in.Name, "links", len(in.Selection.Links))
-				}
+		}
+		for _, in := range catchUps(view, now) {
+			if err := campaigns.StartCampaign(ctx, in); err != nil {
+				log.WarnContext(ctx, "cannot catch up after a maintenance", "campaign", in.Name, "error", err)
+			} else {
+				log.InfoContext(ctx, "a maintenance is over: its links are caught up", "campaign", in.Name, "links", len(in.Selection.Links))
 			}
 		}
 	}
@@ -73,32 +74,49 @@ func bury(ctx context.Context, store Store, runs Runs, c campaign.Record, now ti
 	}
 }
 
-// catchUps is the campaigns that are due for the links that c skipped, one for
-// each site that is no longer in maintenance. A link that has got a key since is
-// left out.
-func catchUps(view View, c campaign.Record, now time.Time) []CampaignRequest {
-	bySite := map[keychain.SiteID][]keychain.LinkID{}
-	standing := view.Standing()
-	for _, d := range view.Denials(c.Name) {
-		if d.Site == "" {
-			continue
-		}
-		r, _ := view.Record(d.Link)
-		if _, still := standing.Maintained(d.Site, now); still || r.Last.Begun.After(d.At) {
-			continue
-		}
-		bySite[d.Site] = append(bySite[d.Site], d.Link)
-	}
+// catchUps is the campaigns that are due for links that were skipped, one for each
+// site that is no longer in maintenance and each campaign that skipped it. A link
+// is caught up once, for the last campaign that skipped it; not if it has got a key
+// since, or is declared no more.
+func catchUps(view View, now time.Time) []CampaignRequest {
+	t, standing := view.Topology(), view.Standing()
+	seen := map[keychain.LinkID]bool{}
 	var due []CampaignRequest
-	for _, site := range slices.Sorted(maps.Keys(bySite)) {
-		in := CampaignRequest{
-			Name: fmt.Sprintf("catch-up-%s-%s", site, c.Name), Kind: campaign.CatchUp, Policy: c.Policy,
-			Selection: campaign.Selection{Links: bySite[site]}, By: "maintenance of " + string(site),
-			Reason: "the maintenance of site " + string(site) + " is over",
+	for _, c := range view.Campaigns() { // the newest first
+		bySite := map[keychain.SiteID][]keychain.LinkID{}
+		for _, d := range view.Denials(c.Name) {
+			if d.Site == "" || seen[d.Link] {
+				continue
+			}
+			seen[d.Link] = true
+			r, _ := view.Record(d.Link)
+			_, still := standing.Maintained(d.Site, now)
+			if _, declared := t.Link(d.Link); declared && !still && !r.Last.Begun.After(d.At) {
+				bySite[d.Site] = append(bySite[d.Site], d.Link)
+			}
 		}
-		if _, begun := view.Campaign(in.Name); !begun {
-			due = append(due, in)
+		for _, site := range slices.Sorted(maps.Keys(bySite)) {
+			in := CampaignRequest{
+				Name: catchUpName(site, c.Name), Kind: campaign.CatchUp, Policy: c.Policy,
+				Selection: campaign.Selection{Links: bySite[site]}, By: "maintenance of " + string(site),
+				Reason: "the maintenance of site " + string(site) + " is over",
+			}
+			if _, begun := view.Campaign(in.Name); !begun {
+				due = append(due, in)
+			}
 		}
 	}
 	return due
+}
+
+// longName is how long the name of a campaign may become before it is shortened: a
+// campaign that catches up may skip links in its turn.
+const longName = 150
+
+func catchUpName(site keychain.SiteID, skipped string) string {
+	name := fmt.Sprintf("catch-up-%s-%s", site, skipped)
+	if len(name) > longName {
+		name = fmt.Sprintf("catch-up-%s-%08x", site, crc32.ChecksumIEEE([]byte(skipped)))
+	}
+	return name
 }

@@ -15,7 +15,15 @@ import (
 // view is the world as the activities look at it.
 type view struct{ *world }
 
-func (v view) CatchUp(context.Context) error { return nil }
+func (v view) CatchUp(context.Context) error {
+	v.mu.Lock()
+	catchUp := v.catchUp
+	v.mu.Unlock()
+	if catchUp != nil {
+		catchUp()
+	}
+	return nil
+}
 
 func (v view) Topology() topology.Topology {
 	v.mu.Lock()
