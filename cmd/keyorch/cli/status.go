@@ -28,8 +28,8 @@ type linkStatus struct {
 	// Campaign is that of the last attempt, and Outcome how it ended.
 	Campaign string       `json:"campaign,omitempty"`
 	Outcome  link.Outcome `json:"outcome,omitempty"`
-	// KeyAge is how old the key in use is, in seconds.
-	KeyAge int64          `json:"keyAge,omitempty"`
+	// KeyAge is how old the key in use is, in seconds; zero where that is not known.
+	KeyAge int64          `json:"keyAge"`
 	Drift  []link.Finding `json:"drift,omitempty"`
 
 	age    keyAge

@@ -158,7 +158,25 @@ func (s *sight) whyCampaign(ctx context.Context, name string) (campaign.Campaign
 	if err != nil {
 		return campaign.CampaignExplanation{}, err
 	}
-	return campaign.ExplainCampaign(r, slices.Concat(waves...), s.now), nil
+	all := slices.Concat(waves...)
+	x := campaign.ExplainCampaign(r, all, s.now)
+	x.Troubles = append(x.Troubles, delays(all)...)
+	return x, nil
+}
+
+// delays are why links that are in flight, and not held yet, wait.
+func delays(standings []campaign.Standing) []campaign.Trouble {
+	var waiting []linkStatus
+	for _, st := range standings {
+		if st.Outcome == campaign.InFlight && st.Reason != "" {
+			waiting = append(waiting, linkStatus{Link: st.Link, Phase: st.Phase, Reason: st.Reason})
+		}
+	}
+	var out []campaign.Trouble
+	for _, g := range alikes(waiting) {
+		out = append(out, campaign.Trouble{Outcome: campaign.InFlight, Reason: g.reason, Count: g.count, Links: g.links})
+	}
+	return out
 }
 
 // whyPlace explains a node or a site.

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyorch/keyorch/campaign"
@@ -69,7 +71,17 @@ func (s *sight) whyLink(id keychain.LinkID) whyOutput {
 // unblock is what helps: what the link says, and for one that has nothing against
 // being rotated, what its campaign wants.
 func unblock(o whyOutput) string {
-	if o.Why.Command != "" || o.Why.Phase != link.Steady {
+	i := slices.IndexFunc(o.Why.Awaiting, func(w link.Wait) bool { return w.Fault == "refused" && w.Present })
+	switch {
+	case i >= 0 && strings.HasPrefix(o.Why.Command, "look at node "+string(o.Why.Awaiting[i].Node)):
+		// What a device refuses for good is asked again only by another agent, or with
+		// another order.
+		help := fmt.Sprintf("put right what %s complains of, and restart its agent", o.Why.Awaiting[i].Node)
+		if _, back, ok := strings.Cut(o.Why.Command, ", or go back: "); ok {
+			help += ", or go back: " + back
+		}
+		return help
+	case o.Why.Command != "" || o.Why.Phase != link.Steady:
 		return o.Why.Command
 	}
 	for _, c := range o.Campaigns {

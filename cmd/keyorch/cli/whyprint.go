@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/keyorch/keyorch/campaign"
@@ -45,7 +46,7 @@ func printWhy(w io.Writer, now time.Time, o whyOutput) {
 		t.say("Not begun", "%v (%s)", d, ago(now, d.At))
 	}
 	for _, c := range o.Campaigns {
-		t.say("Campaign", "%s", c.Summary)
+		t.say("Campaign", "%s", strings.TrimPrefix(c.Summary, "campaign "))
 	}
 	t.each("Maintenance", o.Maintenance)
 	t.each("Excluded", o.Excluded)
