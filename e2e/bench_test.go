@@ -87,6 +87,11 @@ func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) fig
 	return f.figures
 }
 
+// say tells whoever waits how far it is.
+func (f *fleet) say(format string, a ...any) {
+	fmt.Fprintf(os.Stderr, "%d links: %s\n", f.Links, fmt.Sprintf(format, a...))
+}
+
 // newFleet declares a fleet on a new stack, as the operator does.
 func newFleet(b *testing.B, links int, interval time.Duration) *fleet {
 	b.Helper()
@@ -100,6 +105,7 @@ func newFleet(b *testing.B, links int, interval time.Duration) *fleet {
 	f.topo, err = l.Declare(b.Context(), f.Documents())
 	noError(b, err)
 	f.figures.applied = time.Since(begun)
+	f.say("applied in %s", seconds(f.figures.applied))
 	f.store, err = l.Store(b.Context())
 	noError(b, err)
 	f.view, err = f.store.View(b.Context())
@@ -121,6 +127,7 @@ func (f *fleet) start() {
 	defer cancel()
 	noError(f.B, lab.Served(ctx, f.view, f.topo))
 	f.figures.joined = time.Since(begun)
+	f.say("all agents connected in %s", seconds(f.figures.joined))
 }
 
 func (f *fleet) stop() {
@@ -148,7 +155,9 @@ func (f *fleet) rotate(meanwhile func()) time.Duration {
 	if said := <-ended; said.Code != 0 {
 		f.Fatalf("rotate ended with %d: %.2000s%.2000s", said.Code, said.Out, said.Err)
 	}
-	return time.Since(begun)
+	took := time.Since(begun)
+	f.say("rotated in %s", seconds(took))
+	return took
 }
 
 // measure rotates all links several times, takes the median, and then the floor
@@ -176,6 +185,7 @@ func (f *fleet) measure(rotations int) measured {
 	here := cpuOf(f.B, os.Getpid())
 	r.floor = floor(f.B, f.Lab, f.topo, r.written, r.unwraps)
 	r.cpuFloor = cpuOf(f.B, os.Getpid()) - here
+	f.say("floor in %s", seconds(r.floor))
 	return r
 }
 
