@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,8 +11,6 @@ import (
 	"github.com/keyorch/keyorch/cmd/keyorch/tui"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
-	"github.com/keyorch/keyorch/keychain"
-	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/workflows"
 )
 
@@ -57,17 +54,6 @@ func (a *app) fullScreen() bool {
 func terminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// tell is what `why` prints about a link.
-func (w *world) tell(id keychain.LinkID) string {
-	s, record, _ := w.snapshot(id)
-	var text strings.Builder
-	printWhy(&text, s.Now, whyOutput{
-		Link: id, Campaign: record.Last.Campaign, Owner: record.Owner, Turn: s.State.Turn,
-		Since: s.State.Since, Last: record.Last, Why: link.Explain(id, s),
-	}, w.joining(id, s.State))
-	return text.String()
 }
 
 // operator is who presses the keys of the screen. Temporal is connected to when
