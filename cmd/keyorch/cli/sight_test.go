@@ -126,3 +126,16 @@ func TestStatusOfTenThousandLinksTakesLessThanASecond(t *testing.T) {
 		t.Errorf("of ten links in trouble it prints %d lines", n)
 	}
 }
+
+func TestARefusalIsAskedAgainOnlyByAnotherAgent(t *testing.T) {
+	f := smallFleet()
+	r := f.staging(0)
+	f.report(r.Link, keychain.Report{Node: "b1", Turn: 9, At: morning, Fault: "refused", Message: "no such slot", Accepts: []keychain.Ref{key(2).Ref}})
+	if got := f.sight().whyLink(r.Link).Unblock; got != "put right what b1 complains of, and restart its agent, or go back: keyorch abort l00000" {
+		t.Errorf("it helps with %q", got)
+	}
+	f.absent = "b1"
+	if got := f.sight().whyLink(r.Link).Unblock; !strings.HasPrefix(got, "start the agent of node b1") {
+		t.Errorf("with no agent there it helps with %q", got)
+	}
+}
