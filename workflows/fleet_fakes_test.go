@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/testsuite"
 
@@ -30,7 +31,8 @@ type fleets struct {
 	runners  map[string]*runner // those that run, or did
 	starts   []string           // every start that was not of something that runs
 	noted    []noted
-	catchUp  func() // what a view does to catch up, if anything
+	catchUp  func()        // what a view does to catch up, if anything
+	lag      time.Duration // between the writing of a campaign and the answer
 	requests []workflows.CampaignRequest
 }
 
@@ -56,6 +58,7 @@ func (w *world) onCampaign(name string, ok func(campaign.Record) bool, do func()
 }
 
 func (s store) PutCampaign(_ context.Context, r campaign.Record) (int64, error) {
+	defer time.Sleep(s.lag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.campaigns == nil {

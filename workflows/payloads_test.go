@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/converter"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/workflows"
 )
@@ -17,9 +18,15 @@ func payloads() []reflect.Type {
 	types := []reflect.Type{
 		reflect.TypeFor[workflows.AbortRequest](), reflect.TypeFor[workflows.AbortAnswer](),
 		reflect.TypeFor[workflows.Batch](), reflect.TypeFor[workflows.Outcome](),
+		reflect.TypeFor[workflows.CampaignRequest](), reflect.TypeFor[campaign.Record](), reflect.TypeFor[workflows.Ask](),
 	}
-	for m := range reflect.TypeFor[*workflows.Activities]().Methods() {
-		types = append(types, m.Type.In(2), m.Type.Out(0))
+	for _, activities := range []reflect.Type{reflect.TypeFor[*workflows.Activities](), reflect.TypeFor[*workflows.Fleet]()} {
+		for m := range activities.Methods() {
+			types = append(types, m.Type.In(2))
+			if out := m.Type.Out(0); out != reflect.TypeFor[error]() {
+				types = append(types, out)
+			}
+		}
 	}
 	return types
 }
@@ -28,7 +35,7 @@ func payloads() []reflect.Type {
 // converter: a field without a tag, or one that is lost when it is zero, shows.
 func TestPayloadsSurviveTheTrip(t *testing.T) {
 	types := payloads()
-	if len(types) < 10 {
+	if len(types) < 20 {
 		t.Fatal("found too few types to be true:", types)
 	}
 	for _, typ := range types {
