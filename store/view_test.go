@@ -92,3 +92,21 @@ func BenchmarkTellOfPresence(b *testing.B) {
 		v.mu.Unlock()
 	}
 }
+
+// A node that was left behind is no node of its link, but that it is back concerns
+// it.
+func TestPresenceConcernsTheLinksThatLeftItsNodeBehind(t *testing.T) {
+	v, subs := bigView(2)
+	r := v.links["link-00000"].record
+	before := counted(r)
+	r.Quarantined = []link.Quarantine{{Node: "left"}}
+	v.place("link-00000", before, counted(r))
+	n := nothing()
+	n.nodes["left"] = struct{}{}
+	v.mu.Lock()
+	v.tell(n)
+	v.mu.Unlock()
+	if got := subs[0].Take(); !slices.Equal(got, []keychain.LinkID{"link-00000"}) {
+		t.Errorf("that it is back concerns %v", got)
+	}
+}

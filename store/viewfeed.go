@@ -121,7 +121,7 @@ func (v *View) put(e entry, n *news) {
 func (v *View) putRecord(p path, e entry) error {
 	d, err := v.s.document(e)
 	f := v.facts(p.link())
-	v.place(p.link(), f.record.State, d.Record.State)
+	v.place(p.link(), counted(f.record), counted(d.Record))
 	f.record = d.Record // zero if broken
 	return err
 }
@@ -156,7 +156,7 @@ func (v *View) remove(key string, n *news) {
 	switch p.folder {
 	case inLinks:
 		f := v.facts(p.link())
-		v.place(p.link(), f.record.State, link.State{})
+		v.place(p.link(), counted(f.record), link.State{})
 		f.record = link.Record{}
 		v.tidy(p.link(), f)
 		n.links[p.link()] = struct{}{}
@@ -190,6 +190,16 @@ func (v *View) tidy(id keychain.LinkID, f *linkFacts) {
 	if f.record.Revision == 0 && len(f.reports) == 0 {
 		delete(v.links, id)
 	}
+}
+
+// counted is the nodes that a record is about: those of its link, and those that
+// were left behind, whose coming back concerns it too.
+func counted(r link.Record) link.State {
+	s := link.State{Upstream: r.State.Upstream, Downstream: r.State.Downstream}
+	for _, q := range r.Quarantined {
+		s.Downstream = append(slices.Clip(s.Downstream), q.Node)
+	}
+	return s
 }
 
 // place notes that a link is on other nodes than before.

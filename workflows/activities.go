@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -127,7 +128,8 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	for _, report := range a.view.Reports(r.Link) {
 		r.State = applied(r.State, link.Reported{Report: report, At: now}) // losses count
 	}
-	r.State = settle(r.State, declared, now)
+	exposed := a.shutOut(t, r.State)
+	r.State, r.Quarantined = settle(r.State, declared, now), stillDeclared(r.Quarantined, declared)
 
 	change := Change{Sites: sites(t, r.State)}
 	adopted := r.State.Phase != link.Steady
@@ -140,7 +142,10 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	switch {
 	case adopted: // left in flight, or its nodes have changed
 		attempt.Minted = r.Last.Minted
-		renew = renewal(q, r, t.PolicyOf(declared).Tail, now)
+		attempt.Urgent = attempt.Urgent || r.Last.Urgent // what an emergency has begun is urgent still
+		if renew = renewal(q, r, t.PolicyOf(declared).Tail, now); q.Intent != ToAbort {
+			renew = cmp.Or(renew, exposed)
+		}
 	default:
 		next := r.State.Highest + 1
 		stepped, err := link.Step(r.State, link.Rotate{Epoch: next, At: now})

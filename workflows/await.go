@@ -99,6 +99,9 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	t := a.view.Topology()
 	declared, ok := a.declared(t, w.Link)
 	policy := t.PolicyOf(declared)
+	if news.Expired = a.shutOut(t, s); news.Expired != "" {
+		return &news, time.Time{}
+	}
 	if ok {
 		kept := staying(s, declared, news.At)
 		after := applied(s, kept)

@@ -42,7 +42,13 @@ func missing(s link.State, declared topology.Link, p topology.Policy, now, until
 	if p.Quorum.IsZero() || s.Phase != link.Staging {
 		return nil, until
 	}
-	out, ok := link.Quorum(s, p.Quorum.Of(len(declared.Downstream)))
+	need := p.Quorum.Of(len(declared.Downstream))
+	out, ok := link.Quorum(s, need)
+	if s.Restaging() { // the key is in use, and whom it is staged for again may be silent, too
+		forth := s
+		forth.From = link.Key{}
+		out, ok = link.Quorum(forth, need)
+	}
 	if !ok {
 		return nil, until
 	}

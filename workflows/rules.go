@@ -25,6 +25,22 @@ func (a *Activities) declared(t topology.Topology, id keychain.LinkID) (topology
 	return l, true
 }
 
+// shutOut is why the key that s is staging must not be put to use, or empty: it
+// was made for a node that is excluded by now. The node need not be waited for any
+// more, which must not be what lets the others switch to a key that it has.
+func (a *Activities) shutOut(t topology.Topology, s link.State) string {
+	if s.Phase != link.Staging || s.Restaging() || s.Reverting {
+		return ""
+	}
+	standing := a.view.Standing()
+	for _, n := range s.Nodes() {
+		if e, out := standing.Excludes(t, n); out {
+			return fmt.Sprintf("its key was made for %s too, which is excluded since %s", n, e.Since.UTC().Format(time.RFC3339))
+		}
+	}
+	return ""
+}
+
 // leftBehind reports whether r may be taken from the workflow that has it, though
 // that may still run: its campaign has ended and it is part of the tail, or the
 // request is urgent. The store lets only one of the two write from then on.
@@ -123,16 +139,26 @@ func (a *Activities) noteDenials(ctx context.Context, name string, begun []Begun
 	return a.store.Deny(ctx, name, denials)
 }
 
-// back is the quarantined nodes of r that an agent serves again.
+// back is the quarantined nodes of r that an agent serves again, and that are to
+// be part of the link still.
 func back(view View, r link.Record) []keychain.NodeID {
 	if len(r.Quarantined) == 0 {
 		return nil
 	}
+	t, standing := view.Topology(), view.Standing()
+	l, _ := t.Link(r.Link)
 	var nodes []keychain.NodeID
 	for _, q := range r.Quarantined {
-		nodes = append(nodes, q.Node)
+		if _, out := standing.Excludes(t, q.Node); !out && slices.Contains(l.Downstream, q.Node) {
+			nodes = append(nodes, q.Node)
+		}
 	}
 	return view.Present(nodes)
+}
+
+// stillDeclared is those of q that are to be part of the link.
+func stillDeclared(q []link.Quarantine, l topology.Link) []link.Quarantine {
+	return slices.DeleteFunc(slices.Clone(q), func(q link.Quarantine) bool { return !slices.Contains(l.Downstream, q.Node) })
 }
 
 // withoutAbsent is declared without the quarantined nodes that are not back: they
@@ -162,6 +188,7 @@ func (r *rotation) leaveBehind(d *driven, n News) {
 		return
 	}
 	for _, id := range n.Missing {
+		d.Quarantined = slices.DeleteFunc(d.Quarantined, func(q link.Quarantine) bool { return q.Node == id })
 		d.Quarantined = append(d.Quarantined, link.Quarantine{
 			Node: id, Epoch: before.To.Epoch, Since: n.At, Reason: fmt.Sprintf("it did not confirm epoch %d, and the others were enough", before.To.Epoch),
 		})
