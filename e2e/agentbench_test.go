@@ -155,7 +155,7 @@ func (d *driver) rotate(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), 8*time.Minute)
 	defer cancel()
 	fail(d.view.CatchUp(ctx))
 	news := d.view.Subscribe(nil)
