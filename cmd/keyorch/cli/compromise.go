@@ -85,31 +85,16 @@ readmit.`,
 	return c
 }
 
-// exposed is the keys that e can open now.
-func (w *world) exposed(ids []keychain.LinkID) []topology.Exposed {
-	var out []topology.Exposed
-	for _, id := range ids {
-		r, _ := w.view.Record(id)
-		for _, k := range []link.Key{r.State.From, r.State.To} {
-			if !k.IsZero() && (len(out) == 0 || out[len(out)-1] != topology.Exposed{Link: id, Epoch: k.Epoch}) {
-				out = append(out, topology.Exposed{Link: id, Epoch: k.Epoch})
-			}
-		}
-	}
-	return out
-}
-
 func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout time.Duration, dry bool, out format) error {
 	t := w.view.Topology()
-	selection := campaign.Selection{Node: e.Node, Site: e.Site}
-	ids, err := selection.Resolve(t)
-	if err != nil {
-		return err
+	named := namedBy(t, e)
+	ids := linksOf(t, w.view.Records(), named)
+	old, again := exclusionOf(w.view.Standing(), e)
+	e.Since, e.Campaign = time.Now().UTC(), newCampaign(campaign.Emergency)
+	if again { // what it knew then, it knows
+		e.Since, e.Exposed = old.Since, old.Exposed
 	}
-	e.Since, e.Campaign, e.Exposed = time.Now().UTC(), newCampaign(campaign.Emergency), w.exposed(ids)
-	if old, ok := exclusionOf(w.view.Standing(), e); ok { // asked for again: what it knew then, it knows
-		e.Since, e.Exposed = old.Since, merged(old.Exposed, e.Exposed)
-	}
+	e.Exposed = merged(e.Exposed, exposed(w.view.Records(), named))
 	standing := with(w.view.Standing(), e)
 	if dry {
 		return w.wouldExclude(e, t.Without(standing), ids)
@@ -120,16 +105,61 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout ti
 	if err := w.provision(ctx, t, standing); err != nil { // before any new key is made
 		return err
 	}
-	if err := w.store.Exclude(ctx, e); err != nil {
+	if err := w.exclude(ctx, e, named); err != nil {
 		return err
 	}
-	err = w.run(ctx, workflows.CampaignRequest{
-		Name: e.Campaign, Kind: campaign.Emergency, Selection: selection, By: "operator", Reason: e.Reason,
-	}, ids, timeout, out.quiet())
+	var err error
+	if len(ids) > 0 {
+		err = w.run(ctx, workflows.CampaignRequest{
+			Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: "operator", Reason: e.Reason,
+		}, ids, timeout, out.quiet())
+	}
 	if reported := w.report(context.WithoutCancel(ctx), e, out); reported != nil {
 		return reported
 	}
 	return err
+}
+
+// exclude writes an exclusion down, with the keys that were made for it until it
+// was.
+func (w *world) exclude(ctx context.Context, e topology.Exclusion, named func(keychain.NodeID) bool) error {
+	if err := w.store.Exclude(ctx, e); err != nil {
+		return err
+	}
+	if err := w.view.CatchUp(ctx); err != nil {
+		return err
+	}
+	known := len(e.Exposed)
+	e.Exposed = merged(e.Exposed, exposed(w.view.Records(), named))
+	if len(e.Exposed) == known {
+		return nil
+	}
+	return w.store.Exclude(ctx, e)
+}
+
+// namedBy says which nodes e is about.
+func namedBy(t topology.Topology, e topology.Exclusion) func(keychain.NodeID) bool {
+	s := topology.Standing{Exclusions: []topology.Exclusion{e}}
+	return func(n keychain.NodeID) bool { _, is := s.Excludes(t, n); return is }
+}
+
+// linksOf is the declared links that a node is part of, by what is declared or by
+// what is in use: a node that was taken out of a link has its key until the next
+// rotation.
+func linksOf(t topology.Topology, records []link.Record, named func(keychain.NodeID) bool) []keychain.LinkID {
+	var ids []keychain.LinkID
+	for _, l := range t.Links {
+		if slices.ContainsFunc(nodesOf(l), named) {
+			ids = append(ids, l.Name)
+		}
+	}
+	for _, r := range records {
+		if _, declared := t.Link(r.Link); declared && slices.ContainsFunc(r.State.Nodes(), named) {
+			ids = append(ids, r.Link)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // wouldExclude says what compromise would do.
@@ -168,76 +198,6 @@ func provision(ctx context.Context, vault *custody.Custody, t topology.Topology,
 		delete(inUse, e.Site)
 	}
 	return wiring.Provision(ctx, vault, t.Without(standing), inUse)
-}
-
-// exposure is one line of the report.
-type exposure struct {
-	Link  keychain.LinkID `json:"link"`
-	Epoch keychain.Epoch  `json:"epoch"`
-	// Until is when the key was no longer accepted by anybody; zero: it still is.
-	Until time.Time `json:"until,omitzero"`
-	Now   string    `json:"now"` // where the link stands
-}
-
-type exposureReport struct {
-	topology.Exclusion
-	Exposures []exposure `json:"exposures"`
-}
-
-// report says what an excluded node or site could open, and until when.
-func (w *world) report(ctx context.Context, e topology.Exclusion, out format) error {
-	standing, err := w.store.Standing(ctx)
-	if err != nil {
-		return err
-	}
-	found, ok := exclusionOf(standing, e)
-	if !ok {
-		return fault.New(fault.Refused, "report: %s is not excluded", calledBy(e))
-	}
-	r := exposureReport{Exclusion: found, Exposures: []exposure{}}
-	for _, x := range found.Exposed {
-		line, err := w.exposureOf(ctx, x)
-		if err != nil {
-			return err
-		}
-		r.Exposures = append(r.Exposures, line)
-	}
-	r.Exposed = nil
-	if out != asTable {
-		return out.print(w.app.out, r)
-	}
-	var rows [][]string
-	for _, x := range r.Exposures {
-		until := "still in use"
-		if !x.Until.IsZero() {
-			until = x.Until.Format(time.RFC3339)
-		}
-		rows = append(rows, []string{string(x.Link), fmt.Sprint(x.Epoch), found.Since.Format(time.RFC3339), until, x.Now})
-	}
-	_, _ = fmt.Fprintf(w.app.out, "%s is excluded since %s: %s. It could open:\n", calledBy(found), found.Since.Format(time.RFC3339), found.Reason)
-	table(w.app.out, []string{"LINK", "EPOCH", "EXPOSED AT", "IN USE UNTIL", "NOW"}, rows)
-	return nil
-}
-
-// exposureOf finds out since when nobody accepts an exposed key any more.
-func (w *world) exposureOf(ctx context.Context, x topology.Exposed) (exposure, error) {
-	s, record, _ := w.snapshot(x.Link)
-	line := exposure{Link: x.Link, Epoch: x.Epoch, Now: fmt.Sprintf("%v on epoch %d", s.State.Phase, s.State.Sends().Epoch)}
-	if record.State.From.Epoch == x.Epoch || record.State.To.Epoch == x.Epoch {
-		return line, nil
-	}
-	history, err := w.store.History(ctx, x.Link)
-	if err != nil {
-		return line, err
-	}
-	for _, entry := range history { // the first state after it in which it is no part
-		if entry.From.Epoch == x.Epoch || entry.To.Epoch == x.Epoch {
-			line.Until = time.Time{}
-		} else if line.Until.IsZero() {
-			line.Until = entry.At
-		}
-	}
-	return line, nil
 }
 
 func (a *app) readmitVerb() *cobra.Command {
@@ -311,15 +271,4 @@ func with(s topology.Standing, e topology.Exclusion) topology.Standing {
 	s = without(s, e)
 	s.Exclusions = append(s.Exclusions, e)
 	return s
-}
-
-// merged is both lists, each key once.
-func merged(a, b []topology.Exposed) []topology.Exposed {
-	out := slices.Clone(a)
-	for _, x := range b {
-		if !slices.Contains(out, x) {
-			out = append(out, x)
-		}
-	}
-	return out
 }
