@@ -73,10 +73,10 @@ func Drift(s State, reports []keychain.Report) []Finding {
 			i.s.Lost = s.withLosses(r.Node, r.Lost)
 			i.losses()
 		}
-		if down && r.Turn == s.Turn {
+		if down && r.Turn == s.Asked(r.Node) {
 			i.accepting()
 		}
-		if up && r.Turn == s.Turn {
+		if up && r.Turn == s.Asked(r.Node) {
 			i.sending()
 		}
 		found = append(found, i.found...)
@@ -128,7 +128,7 @@ func (i *inspector) values(up, down bool) {
 			}
 		}
 	}
-	if len(i.found) == 0 && i.r.Fault == wrongKey && i.r.Turn == i.s.Turn {
+	if len(i.found) == 0 && i.r.Fault == wrongKey && i.r.Turn == i.s.Asked(i.r.Node) {
 		i.find(WrongKCV, 0, "%s has another key than the link: %s", i.r.Node, cmp.Or(i.r.Message, "it does not say which"))
 	}
 }

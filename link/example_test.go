@@ -34,8 +34,8 @@ func Example() {
 	// Staging, awaits []
 	// Switching, awaits [dc1-r1]
 	// Steady, awaits []
-	// dc1-r1 turn 3 accepts [] sends 1 (a1b2c3d4e5)
-	// dc2-r1 turn 3 accepts [1 (a1b2c3d4e5)] sends none
+	// dc1-r1 turn 2 accepts [] sends 1 (a1b2c3d4e5)
+	// dc2-r1 turn 1 accepts [1 (a1b2c3d4e5)] sends none
 }
 
 // A link is held: one node does not answer, and the old key stays in use.

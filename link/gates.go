@@ -213,7 +213,7 @@ func (s Snapshot) quiet(n keychain.NodeID) Refusal {
 		return refuse(time.Time{}, "no agent reads the packet counters of %s", n)
 	case r.Fault != "" && r.Message != "":
 		return refuse(time.Time{}, "%s may not have read its packet counters: %s", n, r.Message)
-	case r.Fault != "" || r.Turn != s.State.Turn:
+	case r.Fault != "" || r.Turn != s.State.Asked(r.Node):
 		return refuse(time.Time{}, "%s has not read its packet counters since upstream switched", n)
 	case watched < 0:
 		return refuse(s.Now.Add(s.Quiet), "packets under epoch %d that %s counts have not been watched for %v yet", from, n, s.Quiet)

@@ -42,7 +42,7 @@ func (s State) Confirmations(reports []keychain.Report) []Confirmation {
 // confirmedBy reports whether r, of a node that this phase asks, confirms: what
 // Step would strike its node off the awaited ones for.
 func (s State) confirmedBy(r keychain.Report) bool {
-	if r.Turn != s.Turn || r.Fault == wrongKey || s.mismatch(r) != "" {
+	if r.Turn != s.Asked(r.Node) || r.Fault == wrongKey || s.mismatch(r) != "" {
 		return false
 	}
 	if slices.Contains(s.Upstream, r.Node) {

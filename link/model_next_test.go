@@ -100,12 +100,11 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 				next.turn++
 			}
 			next.issued[next.turn] = a.asked
-			for i := range next.n {
-				next.n[i].reports, next.n[i].said = 0, said{}
-			}
+
 		case a.asked.accept != w.issued[w.turn].accept || a.asked.send != w.issued[w.turn].send:
 			c.t.Fatalf("%v in %+v: the orders changed, the Turn did not", h, w)
 		}
+		next.ask(a)
 		if h.kind == leave || h.kind == join || h.kind == leftOut {
 			next.moves++
 		}
@@ -157,6 +156,21 @@ func (c *checker) events(w *world, put func(func() string, world, who)) {
 	}
 }
 
+// ask notes whose orders have a new Turn: what those nodes said before is late.
+func (w *world) ask(a answer) {
+	if a.accepting {
+		w.accepting = w.turn
+	}
+	if a.sending {
+		w.sending = w.turn
+	}
+	for i := range w.n {
+		if n := &w.n[i]; n.down && a.accepting || n.up && a.sending {
+			n.reports, n.said = 0, said{}
+		}
+	}
+}
+
 // settle is n, made from w, without what cannot matter any more.
 func (c *checker) settle(w *world, n world) world {
 	n.flying = n.flying | w.sent()&^n.sent()
@@ -200,6 +214,9 @@ func (c config) skip(w *world) {
 	var issued [turns]wish
 	copy(issued[:], w.issued[oldest:w.turn+1])
 	w.issued, w.turn = issued, w.turn-oldest
+	w.accepting -= min(w.accepting, oldest)
+	w.sending -= min(w.sending, oldest)
+
 	for i := range w.n {
 		x := &w.n[i]
 		x.journal -= min(x.journal, oldest)

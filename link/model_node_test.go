@@ -141,7 +141,8 @@ func (h happening) event(v view, c config) link.Event {
 		}
 		return link.Members{Upstream: move(s.Upstream, names(c.up)), Downstream: move(s.Downstream, names(c.down))}
 	}
-	r := keychain.Report{Node: n, Turn: now, Lost: h.lost.list()}
+	r := keychain.Report{Node: n, Turn: v.state().Asked(n), Lost: h.lost.list()}
+
 	if h.kind == lateLoss {
 		r.Turn = 1
 	}
@@ -197,7 +198,7 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 		if n != last {
 			report(how, n)
 		}
-		if last = n; c.recall && i == w.turn && n.journal == i {
+		if last = n; c.recall && w.present(slot, i) && n.journal == i {
 			report(how+" or failed, and told", n.told(n)) // an attempt that fails tells what is there
 		}
 	}
@@ -241,7 +242,7 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 		n.accepts &= want.accept
 		emit("obeyed and was killed", n)
 	}
-	if i == w.turn || c.broken == anyTurn {
+	if w.present(slot, i) || c.broken == anyTurn {
 		says := n
 		if c.broken == noStaging {
 			says.accepts = want.accept
@@ -254,6 +255,13 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 	emit("obeyed and reported", n)
 	n.journal = max(n.journal, i)
 	emit("obeyed and reported", n)
+}
+
+// present reports whether the order with index i says to slot what the present
+// one says, under the same Turn.
+func (w *world) present(slot, i uint8) bool {
+	n := w.n[slot]
+	return (!n.down || i >= w.accepting) && (!n.up || i >= w.sending)
 }
 
 // send is the rules of upstream.Send.

@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"reflect"
@@ -96,11 +97,13 @@ const (
 )
 
 type world struct {
-	m       machine
-	n       [slots]node
-	issued  [turns]wish // the last one is the present Turn's
-	turn    uint8       // index of the present Turn
-	flying  keys        // keys of packets in flight that nobody sends with now
+	m                  machine
+	n                  [slots]node
+	issued             [turns]wish // the last one is the present Turn's
+	turn               uint8       // index of the present Turn
+	accepting, sending uint8       // those of AcceptTurn and SendTurn
+
+	flying  keys // keys of packets in flight that nobody sends with now
 	reboots uint8
 	moves   uint8
 }
@@ -128,10 +131,13 @@ func (m machine) key(e, serial uint8) link.Key {
 type view struct {
 	m     machine
 	known [slots]known
+	// later tells which of AcceptTurn and SendTurn is the later one: all that the
+	// machine can know of them, but for their being equal to a report's.
+	later int
 }
 
 func (w *world) view() view {
-	v := view{m: w.m}
+	v := view{m: w.m, later: cmp.Compare(w.accepting, w.sending)}
 	for i, n := range w.n {
 		v.known[i] = n.known
 	}
@@ -142,6 +148,13 @@ func (v view) state() link.State {
 	s := link.State{
 		Phase: link.Phase(v.m.phase), From: v.m.key(v.m.from, v.m.fromSerial), To: v.m.key(v.m.to, v.m.toSerial),
 		Highest: keychain.Epoch(v.m.highest), Turn: now, Reverting: v.m.reverting,
+		AcceptTurn: now - 1, SendTurn: now - 1,
+	}
+	switch {
+	case v.later > 0:
+		s.AcceptTurn = now
+	case v.later < 0:
+		s.SendTurn = now
 	}
 	if s.Reverting {
 		s.Reason = "abort"
@@ -179,7 +192,8 @@ func (v view) after(s link.State) view {
 			}
 		}
 	}
-	out := view{m: m}
+	out := view{m: m, later: v.later}
+
 	for i, n := range slotNames {
 		out.known[i] = known{up: slices.Contains(s.Upstream, n), down: slices.Contains(s.Downstream, n),
 			awaited: slices.Contains(s.Awaiting, n)}
@@ -210,7 +224,7 @@ func asked(t testing.TB, s link.State) (w wish) {
 		if send != 0 && o.Send.KCV == "" {
 			t.Fatalf("%s is to send with epoch %d, whose KCV is not known: %+v", o.Node, send, s)
 		}
-		if o.Turn != s.Turn || !up && send != 0 || !down && accept != 0 ||
+		if o.Turn != s.Asked(o.Node) || !up && send != 0 || !down && accept != 0 ||
 			up && first[true] && send != w.send || down && first[false] && accept != w.accept {
 			t.Fatalf("not one wish for a side: %+v of %+v", o, s)
 		}
@@ -245,6 +259,8 @@ type answer struct {
 	v      view
 	asked  wish
 	turned bool
+	// accepting and sending say whose orders have another Turn than before.
+	accepting, sending bool
 }
 
 func (c *checker) step(v view, h happening) answer {
@@ -269,7 +285,9 @@ func (c *checker) step(v view, h happening) answer {
 		c.t.Fatalf("Step(%+v, %+v) = %+v: two Turns at once", kept, e, got)
 	}
 	got = c.c.broken.step(kept, got)
-	a := answer{v: v.after(got), asked: asked(c.t, got), turned: got.Turn != kept.Turn}
+	a := answer{v: v.after(got), asked: asked(c.t, got), turned: got.Turn != kept.Turn,
+		accepting: got.AcceptTurn != kept.AcceptTurn, sending: got.SendTurn != kept.SendTurn}
+
 	c.answers[q] = a
 	return a
 }

@@ -12,6 +12,9 @@ import (
 // repeating it is harmless and a node that missed three of them needs only the
 // last.
 //
+// Its Turn is the one at which it last changed, or at which the node was last
+// awaited: phases that ask nothing new of a node leave its order alone.
+//
 // An empty Accept or a zero Send is no wish: the node is not on that side, or
 // the link has no key yet.
 type Order struct {
@@ -28,7 +31,7 @@ func Orders(s State) []Order {
 	accept, send := s.wish()
 	var orders []Order
 	for _, n := range s.Nodes() {
-		o := Order{Node: n, Turn: s.Turn}
+		o := Order{Node: n, Turn: s.Asked(n)}
 		if slices.Contains(s.Downstream, n) {
 			o.Accept = accept
 		}

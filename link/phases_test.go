@@ -66,7 +66,7 @@ func obeyed(s link.State, n keychain.NodeID) link.Event {
 	known := func(k link.Key) keychain.Ref {
 		return keychain.Ref{Epoch: k.Epoch, KCV: keychain.KCV(fmt.Sprintf("%010x", uint64(k.Epoch)))}
 	}
-	r := keychain.Report{Node: n, Turn: s.Turn}
+	r := keychain.Report{Node: n, Turn: s.Asked(n)}
 	for _, o := range link.Orders(s) {
 		if o.Node != n {
 			continue
@@ -168,7 +168,7 @@ func events(s link.State) []labelled {
 		if s.From.IsZero() || s.Restaging() {
 			continue
 		}
-		stranded := keychain.Report{Node: n, Turn: s.Turn, Sends: s.From.Ref, Lost: []keychain.Epoch{s.To.Epoch}}
+		stranded := keychain.Report{Node: n, Turn: s.Asked(n), Sends: s.From.Ref, Lost: []keychain.Epoch{s.To.Epoch}}
 		list = append(list, labelled{"a node is stranded", link.Reported{Report: stranded}})
 	}
 	return list

@@ -55,6 +55,8 @@ func invariants(old, s link.State) string {
 	switch {
 	case s.To.Epoch > s.Highest || s.From.Epoch > s.Highest || s.Highest < old.Highest:
 		return "invariant 1: epochs"
+	case s.AcceptTurn > s.Turn || s.SendTurn > s.Turn || s.AcceptTurn < old.AcceptTurn || s.SendTurn < old.SendTurn:
+		return "invariant 7: the Turns of the sides"
 	case s.Turn < old.Turn || s.Phase != old.Phase && s.Turn == old.Turn:
 		return "invariant 2: the Turn"
 	case s.Phase == link.Steady && !s.From.IsZero(), s.Phase != link.Steady && s.To.IsZero():
@@ -117,6 +119,7 @@ func TestInvariants(t *testing.T) {
 	}
 	for want, spoil := range map[string]func(*link.State){
 		"invariant 1: epochs":                             func(s *link.State) { s.Highest = 1 },
+		"invariant 7: the Turns of the sides":             func(s *link.State) { s.SendTurn = s.Turn + 1 },
 		"invariant 2: the Turn":                           func(s *link.State) { s.Turn = 4 },
 		"invariant 3: From and To":                        func(s *link.State) { s.Phase, s.Turn = link.Steady, 6 },
 		"invariant 3: retiring the key that is used":      func(s *link.State) { s.Phase, s.Turn, s.From = link.Retiring, 6, s.To },

@@ -198,6 +198,14 @@ func (p *player) args(rest string) map[string]string {
 	return a
 }
 
+// asked is the Turn of a report: that of the node's order when none is given.
+func (p *player) asked(a map[string]string) keychain.Turn {
+	if n := keychain.NodeID(a[""]); a["turn"] == "" && p.s.Asked(n) != 0 {
+		return p.s.Asked(n)
+	}
+	return p.turn(a)
+}
+
 func (p *player) turn(a map[string]string) keychain.Turn {
 	if a["turn"] == "" {
 		return p.s.Turn
@@ -207,7 +215,7 @@ func (p *player) turn(a map[string]string) keychain.Turn {
 
 func (p *player) report(a map[string]string) keychain.Report {
 	r := keychain.Report{
-		Node: keychain.NodeID(a[""]), Turn: p.turn(a), Fault: a["fault"], Message: a["message"], At: p.clock,
+		Node: keychain.NodeID(a[""]), Turn: p.asked(a), Fault: a["fault"], Message: a["message"], At: p.clock,
 	}
 	if r.Fault != "" {
 		r.Since = p.clock

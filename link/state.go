@@ -1,6 +1,8 @@
 package link
 
 import (
+	"cmp"
+
 	"fmt"
 	"slices"
 	"time"
@@ -81,12 +83,20 @@ type Loss struct {
 //  5. Awaiting is part of Downstream in Staging and Retiring, part of Upstream
 //     in Switching, and empty in Steady and Draining.
 //  6. A KCV, once learned, is not replaced.
+//  7. AcceptTurn and SendTurn never fall and are at most Turn. The one of a side
+//     rises when what that side is asked for changes, and when it is awaited; so
+//     an order whose Turn stands still says the same.
 type State struct {
-	Phase      Phase             `json:"phase"`
-	From       Key               `json:"from,omitzero"`
-	To         Key               `json:"to,omitzero"`
-	Highest    keychain.Epoch    `json:"highest"`
-	Turn       keychain.Turn     `json:"turn"`
+	Phase   Phase          `json:"phase"`
+	From    Key            `json:"from,omitzero"`
+	To      Key            `json:"to,omitzero"`
+	Highest keychain.Epoch `json:"highest"`
+	Turn    keychain.Turn  `json:"turn"`
+	// AcceptTurn and SendTurn are the Turns at which it last changed what downstream
+	// accepts and upstream sends. Zero, in records from before there were any, is
+	// Turn.
+	AcceptTurn keychain.Turn     `json:"acceptTurn,omitempty"`
+	SendTurn   keychain.Turn     `json:"sendTurn,omitempty"`
 	Reverting  bool              `json:"reverting,omitempty"`
 	Reason     string            `json:"reason,omitempty"` // why it is going back
 	Upstream   []keychain.NodeID `json:"upstream"`
@@ -104,6 +114,19 @@ func New(upstream, downstream []keychain.NodeID) State {
 // Restaging reports whether the current key is being staged again for a
 // changed set of nodes, rather than replaced.
 func (s State) Restaging() bool { return !s.From.IsZero() && s.From.Epoch == s.To.Epoch }
+
+// Asked is the Turn of the order of node n, which is that of its side, and of a
+// node on both sides the later one. Zero for a node that is no part of the link.
+func (s State) Asked(n keychain.NodeID) keychain.Turn {
+	var asked keychain.Turn
+	if slices.Contains(s.Downstream, n) {
+		asked = cmp.Or(s.AcceptTurn, s.Turn)
+	}
+	if slices.Contains(s.Upstream, n) {
+		asked = max(asked, cmp.Or(s.SendTurn, s.Turn))
+	}
+	return asked
+}
 
 // Nodes is every node of the link once, sorted.
 func (s State) Nodes() []keychain.NodeID {

@@ -74,14 +74,14 @@ func (s State) rotate(e Rotate) (State, error) {
 const wrongKey = "mismatch"
 
 // reported takes in a report: losses at any Turn, since a lost counter stays
-// lost; everything else only at the present Turn.
+// lost; everything else only at the Turn of the node's present order.
 func (s State) reported(e Reported) (State, error) {
 	up, down := slices.Contains(s.Upstream, e.Node), slices.Contains(s.Downstream, e.Node)
 	old := s
 	if up {
 		s.Lost = s.withLosses(e.Node, e.Lost)
 	}
-	if e.Turn != s.Turn || !up && !down {
+	if !up && !down || e.Turn != s.Asked(e.Node) {
 		return s, nil // late, or not ours
 	}
 	if e.Fault == wrongKey {
@@ -216,6 +216,8 @@ func (s State) members(e Members) (State, error) {
 		return s, refuse("a node joins when the link is Steady, not in %v: let the rotation end, or abort it", s.Phase)
 	}
 	s.Upstream, s.Downstream = up, down
+	s.AcceptTurn, s.SendTurn = s.Turn, s.Turn // nodes that change sides must not see an older Turn
+
 	s.Lost = keep(s.Lost, func(l Loss) bool { return slices.Contains(up, l.Node) })
 	switch {
 	case added && s.To.IsZero():
@@ -246,10 +248,14 @@ func (s State) enter(p Phase, at time.Time) State {
 	s.Turn++
 	switch p {
 	case Staging, Retiring:
-		s.Awaiting = s.Downstream
+		s.Awaiting, s.AcceptTurn = s.Downstream, s.Turn
 	case Switching:
-		s.Awaiting = s.Upstream
+		s.Awaiting, s.SendTurn = s.Upstream, s.Turn
 	case Steady:
+		if s.To.IsZero() { // the first key was taken back: nobody is asked for anything
+			s.AcceptTurn, s.SendTurn = s.Turn, s.Turn
+		}
+
 		s.From, s.Reverting, s.Reason = Key{}, false, ""
 	case Draining:
 	}

@@ -56,7 +56,7 @@ func (s Snapshot) wait(n keychain.NodeID) Wait {
 		w.rank, w.Fault, w.Message = another, "mismatch", mismatch
 		return w
 	}
-	current := ok && r.Turn == st.Turn
+	current := ok && r.Turn == st.Asked(n)
 	switch {
 	case current && st.lostBy(n, st.To.Epoch) && !r.Sends.IsZero() && r.Sends.Epoch != st.To.Epoch:
 		w.rank, w.Message = lostKey, fmt.Sprintf("it sends with epoch %d and may never use epoch %d", r.Sends.Epoch, st.To.Epoch)
@@ -109,7 +109,8 @@ func shows(r keychain.Report) string {
 
 // mismatch says which key of r, a report of the present Turn, is not the link's.
 func (s State) mismatch(r keychain.Report) string {
-	if r.Turn != s.Turn {
+	if r.Turn != s.Asked(r.Node) {
+
 		return ""
 	}
 	for _, k := range []Key{s.From, s.To} {
@@ -147,7 +148,7 @@ func (s Snapshot) aside() Wait {
 	for _, n := range s.State.Nodes() {
 		r, ok := s.Report(n)
 		lost := slices.ContainsFunc(s.State.Lost, func(l Loss) bool { return l.Node == n })
-		if ok && r.Turn == s.State.Turn && r.Fault != "" && !lost {
+		if ok && r.Turn == s.State.Asked(n) && r.Fault != "" && !lost {
 			return Wait{Node: n, Fault: r.Fault, Message: r.Message, Present: slices.Contains(s.Present, n), rank: rankOf(r.Fault)}
 		}
 	}

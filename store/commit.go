@@ -128,9 +128,7 @@ func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
 	if err := u.put(u.key, document{Record: doc.unrevised(), Keys: doc.Keys, Sites: doc.Sites}); err != nil {
 		return unit{}, 0, err
 	}
-	if e.mod == 0 || reordered(old, doc) {
-		err = s.addOrders(&u, old)
-	}
+	err = s.addOrders(&u, old)
 	if err == nil {
 		err = s.addPast(&u, c, old)
 	}
@@ -195,14 +193,10 @@ func (c Change) keysFrom(stored map[keychain.Epoch]keychain.Wrapped) (map[keycha
 	return keys, nil
 }
 
-// reordered reports whether the orders have to be written again. A KCV that was
-// learned within a Turn is no reason.
-func reordered(old, doc document) bool {
-	same := func(a, b link.Order) bool {
-		return a.Node == b.Node && a.Turn == b.Turn && epochs(a) == epochs(b)
-	}
-	return !maps.Equal(old.Sites, doc.Sites) ||
-		!slices.EqualFunc(link.Orders(old.Record.State), link.Orders(doc.Record.State), same)
+// reordered reports whether the order of a node has to be written again. A KCV
+// that was learned within a Turn is no reason.
+func reordered(old, now link.Order) bool {
+	return old.Turn != now.Turn || epochs(old) != epochs(now)
 }
 
 // epochs is what an order asks for, without the KCVs.
@@ -214,8 +208,8 @@ func epochs(o link.Order) string {
 	return s
 }
 
-// addOrders puts the order of every node, and deletes those that stand where no
-// node of the link is any more.
+// addOrders puts the orders that have changed, and deletes those that stand where
+// no node of the link is any more.
 func (s *Store) addOrders(u *unit, old document) error {
 	id, sites := u.doc.Record.Link, u.doc.Sites
 	wanted := func(k link.Key) Wanted {
@@ -224,7 +218,12 @@ func (s *Store) addOrders(u *unit, old document) error {
 		}
 		return Wanted{Ref: k.Ref, Serial: k.Serial, Wrapped: u.doc.Keys[k.Epoch]}
 	}
+	before := link.Orders(old.Record.State)
 	for _, o := range link.Orders(u.doc.Record.State) {
+		i := slices.IndexFunc(before, func(b link.Order) bool { return b.Node == o.Node })
+		if i >= 0 && old.Sites[o.Node] == sites[o.Node] && !reordered(before[i], o) {
+			continue
+		}
 		order := Order{Site: sites[o.Node], Node: o.Node, Link: id, Turn: o.Turn, Send: wanted(o.Send)}
 		for _, k := range o.Accept {
 			order.Accept = append(order.Accept, wanted(k))

@@ -73,8 +73,9 @@ func testGuardTeeth(t *testing.T, e *env) {
 func (e *env) torn(from, to int64) string {
 	e.t.Helper()
 	type seen struct {
-		record, past keychain.Turn
-		orders       map[string]keychain.Turn
+		record link.Record
+		past   keychain.Turn
+		orders map[string]keychain.Turn
 	}
 	at := make(map[int64]*seen)
 	turn := keychain.Turn(0)
@@ -98,7 +99,7 @@ func (e *env) torn(from, to int64) string {
 			must(e.t, json.Unmarshal(ev.Kv.Value, &doc))
 			switch folder, _, _ := strings.Cut(strings.TrimPrefix(string(ev.Kv.Key), e.config.Prefix+"/"), "/"); folder {
 			case "links":
-				at[rev].record = doc.Record.State.Turn
+				at[rev].record = doc.Record
 			case "orders":
 				at[rev].orders[string(ev.Kv.Key)] = doc.Turn
 			case "past":
@@ -111,12 +112,15 @@ func (e *env) torn(from, to int64) string {
 	}
 	for _, rev := range slices.Sorted(maps.Keys(at)) {
 		s := at[rev]
-		if s.record == turn {
+		if s.record.State.Turn == turn {
 			continue
 		}
-		turn = s.record
-		if len(s.orders) == 0 {
-			return fmt.Sprintf("turn %d was written without orders", turn)
+		turn = s.record.State.Turn
+		for _, o := range link.Orders(s.record.State) {
+			key := e.config.Prefix + "/orders/" + string(siteOf(o.Node)) + "/" + string(o.Node) + "/" + string(s.record.Link)
+			if _, written := s.orders[key]; o.Turn == turn && !written {
+				return fmt.Sprintf("turn %d was written without the order of %s", turn, o.Node)
+			}
 		}
 		if s.past != turn {
 			return fmt.Sprintf("turn %d was written with turn %d in the history", turn, s.past)
@@ -141,14 +145,14 @@ func testOneTransaction(t *testing.T, e *env) {
 }
 
 func testOneTransactionTeeth(t *testing.T, e *env) {
-	const record = `{"record":{"link":"ab","state":{"phase":"Steady","turn":1}}}`
+	const record = `{"record":{"link":"ab","state":{"phase":"Steady","turn":1,"upstream":["a"]}}}`
 	from := e.put("/links/ab", record)
-	to := e.put("/orders/s/a/ab", `{"turn":1}`)
-	if msg := e.torn(from, to); !strings.Contains(msg, "without orders") {
+	to := e.put("/orders/site-a/a/ab", `{"turn":1}`)
+	if msg := e.torn(from, to); !strings.Contains(msg, "without the order of a") {
 		t.Fatalf("a record written before its orders gives %q: the check proves nothing", msg)
 	}
 	put := func(key, value string) clientv3.Op { return clientv3.OpPut(e.config.Prefix+key, value) }
-	resp, err := e.raw.Txn(e.ctx).Then(put("/links/ab", record), put("/orders/s/a/ab", `{"turn":1}`)).Commit()
+	resp, err := e.raw.Txn(e.ctx).Then(put("/links/ab", record), put("/orders/site-a/a/ab", `{"turn":1}`)).Commit()
 	must(t, err)
 	to = e.put("/past/ab/00000000000000000001", `{"turn":1}`)
 	if msg := e.torn(resp.Header.GetRevision(), to); !strings.Contains(msg, "in the history") {

@@ -20,11 +20,12 @@ type mirror struct {
 	mu        sync.Mutex
 	orders    map[keychain.LinkID]store.Order
 	snapshots int
+	node      keychain.NodeID
 	broken    []error
 }
 
 func (e *env) mirror(s *store.Store, node keychain.NodeID) *mirror {
-	m := &mirror{orders: make(map[keychain.LinkID]store.Order)}
+	m := &mirror{node: node, orders: make(map[keychain.LinkID]store.Order)}
 	ctx, cancel := context.WithCancel(e.ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.WatchOrders(ctx, siteOf(node), node, m.take) }()
@@ -64,9 +65,10 @@ func (m *mirror) turn(id keychain.LinkID) (keychain.Turn, bool) {
 // reaches waits until the node knows the present order of a link.
 func (m *mirror) reaches(t *testing.T, d *driver) {
 	t.Helper()
-	until(t, fmt.Sprintf("the order of %s at turn %d", d.rec.Link, d.rec.State.Turn), func() bool {
+	asked := d.rec.State.Asked(m.node)
+	until(t, fmt.Sprintf("the order of %s at turn %d", d.rec.Link, asked), func() bool {
 		turn, ok := m.turn(d.rec.Link)
-		return ok && turn == d.rec.State.Turn
+		return ok && turn == asked
 	})
 }
 

@@ -113,7 +113,7 @@ func quieted(st link.State, reports []keychain.Report) []link.Quieted {
 	var out []link.Quieted
 	for _, r := range reports {
 		i := slices.IndexFunc(r.Counters, func(c keychain.Counter) bool { return c.Epoch == st.From.Epoch })
-		if i < 0 || r.Turn != st.Turn || !slices.Contains(st.Downstream, r.Node) {
+		if i < 0 || r.Turn != st.Asked(r.Node) || !slices.Contains(st.Downstream, r.Node) {
 			continue
 		}
 		since := r.At
