@@ -36,6 +36,9 @@ func (l layout) declaration(kind, name string) string {
 	return l.root + "/topology/" + strings.ToLower(kind) + "/" + name
 }
 
+// declarations is those of one kind.
+func (l layout) declarations(kind string) span { return prefix(l.declaration(kind, "")) }
+
 func (l layout) links() span { return prefix(l.root + "/links/") }
 
 func (l layout) link(id keychain.LinkID) string { return l.root + "/links/" + string(id) }

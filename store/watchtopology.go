@@ -14,6 +14,13 @@ func (s *Store) WatchTopology(ctx context.Context, f func(topology.Topology)) er
 	return s.follow(ctx, s.keys.topology(), topologyWatcher{s.keys, make(declared), f})
 }
 
+// WatchNodes is WatchTopology for the nodes alone, which is all that an agent has
+// to know of what is declared.
+func (s *Store) WatchNodes(ctx context.Context, f func([]topology.Node)) error {
+	only := func(t topology.Topology) { f(t.Nodes) }
+	return s.follow(ctx, s.keys.declarations(topology.KindNode), topologyWatcher{s.keys, make(declared), only})
+}
+
 type topologyWatcher struct {
 	keys     layout
 	declared declared

@@ -55,8 +55,8 @@ func (a Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		serving := serving{agent: a, devices: Devices{Network: a.Network, SimAddress: a.SimAddress}}
-		return a.Store.WatchTopology(ctx, func(t topology.Topology) {
-			if list, changed := serving.update(ctx, t); changed {
+		return a.Store.WatchNodes(ctx, func(all []topology.Node) {
+			if list, changed := serving.update(ctx, all); changed {
 				select {
 				case nodes <- list:
 				case <-ctx.Done():
@@ -86,9 +86,9 @@ type serving struct {
 // update opens what is new or has changed, and reports whether anything has. A
 // node whose device cannot be opened is logged and left out: one node's trouble
 // is its own.
-func (s *serving) update(ctx context.Context, t topology.Topology) (list []agents.Node, changed bool) {
+func (s *serving) update(ctx context.Context, all []topology.Node) (list []agents.Node, changed bool) {
 	var declared []topology.Node
-	for _, n := range t.Nodes {
+	for _, n := range all {
 		wanted := len(s.agent.Nodes) == 0 || slices.Contains(s.agent.Nodes, n.Name)
 		if !wanted || n.Site != s.agent.Site {
 			continue
