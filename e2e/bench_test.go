@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +67,7 @@ type fleet struct {
 	worker   *lab.Process
 	agents   *lab.Crew
 	interval time.Duration // from one packet of a link to the next
+	stop     func()
 	figures  figures
 }
 
@@ -74,7 +76,6 @@ func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) fig
 	b.Helper()
 	f := newFleet(b, links, interval)
 	f.start()
-	defer f.stop()
 	f.figures.firstKeys = f.rotate(nil)
 	f.Lab.Traffic(f.topo, interval)
 	f.figures.measured = f.measure(rotations)
@@ -84,6 +85,7 @@ func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) fig
 	f.count()
 	f.idle()
 	f.figures.workerMB = peakMB(b, f.worker.PID())
+	f.stop()
 	return f.figures
 }
 
@@ -101,6 +103,8 @@ func newFleet(b *testing.B, links int, interval time.Duration) *fleet {
 	f := &fleet{B: b, Fleet: lab.Fleet{Links: links, Sites: benchSites, Drain: benchDrain}, interval: interval}
 	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	f.Binary = &lab.Binary{Lab: l, Path: binary}
+	f.stop = sync.OnceFunc(f.stopAll)
+	b.Cleanup(f.stop) // when it fails
 	begun := time.Now()
 	f.topo, err = l.Declare(b.Context(), f.Documents())
 	noError(b, err)
@@ -123,22 +127,29 @@ func (f *fleet) start() {
 	noError(f.B, err)
 	begun := time.Now()
 	f.agents = f.Lab.Crew(f.Context(), f.topo)
-	ctx, cancel := context.WithTimeout(f.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(f.Context(), 5*time.Minute)
 	defer cancel()
 	noError(f.B, lab.Served(ctx, f.view, f.topo))
 	f.figures.joined = time.Since(begun)
 	f.say("all agents connected in %s", seconds(f.figures.joined))
 }
 
-func (f *fleet) stop() {
+func (f *fleet) stopAll() {
 	f.Helper()
-	if code := f.worker.Terminate(); code != 0 {
-		f.Errorf("the worker ended with %d, see %s", code, f.worker.Log)
+	if f.worker != nil {
+		if code := f.worker.Terminate(); code != 0 {
+			f.Errorf("the worker ended with %d", code)
+		}
 	}
-	if err := f.agents.Stop(); err != nil {
-		f.Error(err)
+	if f.agents != nil {
+		if err := f.agents.Stop(); err != nil {
+			f.Error(err)
+		}
 	}
-	_ = f.store.Close()
+	f.Lab.Network.Close()
+	if f.store != nil {
+		_ = f.store.Close()
+	}
 	_ = f.Lab.Stack.Stop(context.WithoutCancel(f.Context()))
 }
 
