@@ -48,10 +48,14 @@ func BenchmarkIdleLook(b *testing.B) {
 			b.Fatalf("the first look found trouble: %+v", s.reports.latest(o.Link))
 		}
 	}
+	eyes := s.newEyes()
+	defer eyes.close()
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		s.attend(errands[i%len(errands)], orders[i%len(orders)], nil)
+		if _, ok := eyes.glance(errands[i%len(errands)], orders[i%len(orders)]); !ok {
+			b.Fatal("it found something")
+		}
 		i++
 	}
 }

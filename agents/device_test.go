@@ -21,10 +21,11 @@ type device struct {
 	counterBound bool
 	ports        map[keychain.LinkID]*port
 
-	fail error         // what every operation answers, having done nothing
-	hang chan struct{} // what every operation waits for; nil: nothing
-	deaf bool          // an operation that hangs does not heed its context
-	hung int           // how many operations have hung
+	fail  error           // what every operation answers, having done nothing
+	hang  chan struct{}   // what every operation waits for; nil: nothing
+	hangs keychain.LinkID // the only link on which operations hang; empty: all
+	deaf  bool            // an operation that hangs does not heed its context
+	hung  int             // how many operations have hung
 
 	// began counts, by link and epoch, how often a key began to be sent with from
 	// counter zero; more than once is what must never happen.
@@ -70,6 +71,9 @@ func (d *device) capabilities() keychain.Capabilities {
 func (d *device) op(ctx context.Context, what string, sa keychain.SA, f func(*port) error) error {
 	d.w.mu.Lock()
 	hang, deaf := d.hang, d.deaf
+	if d.hangs != "" && d.hangs != sa.Link {
+		hang = nil
+	}
 	d.w.mu.Unlock()
 	if hang != nil {
 		d.set(func() { d.hung++ })

@@ -20,36 +20,16 @@ const (
 	wasNotSent    = "epoch %d was not sent with"
 )
 
-// rests looks at a device whose order was obeyed before, and reports whether
-// there is nothing to do: this session has obeyed the order, and the device shows
-// what it showed then. Otherwise it notes what is different, if anything.
-//
-// Nothing is written to journal or device here, and of the report nothing but the
-// counters: it is safe whatever happens to the order meanwhile.
-func (a *attempt) rests(ctx context.Context, e *errand) bool {
-	before := a.reports.latest(a.order.Link)
-	if before.Turn != a.order.Turn || before.Fault != "" {
-		a.drift = a.notice(e, nil)
-		return false
-	}
-	if a.look(ctx); !a.seen.whole {
-		return false // obey says why
-	}
-	same := slices.Equal(a.seen.down.Accepts, before.Accepts) && a.seen.up.Sends == before.Sends
-	a.mu.Lock()
-	settled := e.settled && len(e.drift) == 0 && equal(e.order, a.order)
-	a.mu.Unlock()
-	if same && settled {
-		count := a.reports.change
-		if a.counting() {
-			count = a.reports.count
+// findDrift looks at a device whose order was obeyed before, in this session or
+// by an earlier agent, and notes what it shows other than that.
+func (a *attempt) findDrift(ctx context.Context, e *errand) {
+	var drift []string
+	if before := a.reports.latest(a.order.Link); before.Turn == a.order.Turn && before.Fault == "" {
+		if a.look(ctx); a.seen.whole { // or else obey says why
+			drift = differences(a.order, a.seen)
 		}
-		counters := a.seen.counters()
-		count(a.order.Link, func(o *store.Observation) { o.Counters = counters })
-		return true
 	}
-	a.drift = a.notice(e, differences(a.order, a.seen))
-	return false
+	a.drift = a.notice(e, drift)
 }
 
 // counting reports whether somebody may wait for the counter of an old key to

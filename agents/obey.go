@@ -34,8 +34,7 @@ type sight struct {
 // attend works on e once, reports, and says how long to wait before the next
 // time.
 func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
-	ctx, cancel := context.WithTimeoutCause(s.ops, s.Limit,
-		fault.New(fault.Unknown, "obey turn %d: no end after %v", o.Turn, s.Limit))
+	ctx, cancel := context.WithTimeout(s.ops, s.Limit)
 	defer cancel()
 	began := time.Now().UTC()
 	watchdog := time.AfterFunc(s.Slow, func() {
@@ -52,12 +51,10 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 			return s.Resync
 		}
 	}
-	if a.rests(ctx, e) {
-		return a.next(e, nil)
-	}
+	a.findDrift(ctx, e)
 	err := a.obey(ctx)
-	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && s.ops.Err() == nil {
-		err = cause
+	if err != nil && ctx.Err() != nil && s.ops.Err() == nil {
+		err = fault.New(fault.Unknown, "obey turn %d: no end after %v", o.Turn, s.Limit)
 	}
 	s.mu.Lock()
 	watchdog.Stop()

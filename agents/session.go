@@ -32,6 +32,7 @@ type session struct {
 	queue   []*errand
 	workers int
 	busy    sync.WaitGroup
+	rounds  map[time.Time]*round
 }
 
 // errand is the standing task to make one link of the node what its order says.
@@ -44,6 +45,7 @@ type errand struct {
 	// while it was running.
 	queued, running, again bool
 	timer                  *time.Timer
+	round                  *round // in which it is looked at next; nil: there is a timer, or nothing
 	retry                  *backoff.ExponentialBackOff
 	troubled               bool   // it waits for something to come back
 	refused                *sight // what the device showed when it refused the order for good
@@ -55,7 +57,8 @@ type errand struct {
 }
 
 func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {
-	s := &session{inbox: newInbox(), post: p, live: live, ops: ops, tenure: tenure, errands: make(map[keychain.LinkID]*errand)}
+	s := &session{inbox: newInbox(), post: p, live: live, ops: ops, tenure: tenure,
+		errands: make(map[keychain.LinkID]*errand), rounds: make(map[time.Time]*round)}
 	s.reports = &reports{
 		tenure: tenure, gather: gatherTime, every: p.Resync, retry: p.newBackoff(), log: p.log,
 		nonEmpty: make(chan struct{}, 1),
@@ -126,6 +129,9 @@ func (s *session) stop() bool {
 	s.queue = nil
 	for _, e := range s.errands {
 		e.stopTimer()
+	}
+	for _, r := range s.rounds {
+		r.timer.Stop()
 	}
 	s.mu.Unlock()
 	idle := make(chan struct{})
@@ -229,74 +235,7 @@ func (e *errand) stopTimer() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
-}
-
-// enqueue has e worked on as soon as may be.
-func (s *session) enqueue(e *errand) {
-	switch {
-	case s.live.Err() != nil || e.gone || e.queued:
-		return
-	case e.running:
-		e.again = true
-		return
-	}
-	e.stopTimer()
-	e.queued = true
-	s.queue = append(s.queue, e)
-	s.spawn()
-}
-
-// spawn adds a worker if there is something for it and one more is allowed. The
-// first worker of a node is always allowed.
-func (s *session) spawn() {
-	if len(s.queue) == 0 || s.workers >= s.PerNode || s.live.Err() != nil {
-		return
-	}
-	extra := s.workers > 0
-	if extra {
-		select {
-		case s.extra <- struct{}{}:
-		default:
-			return
-		}
-	}
-	s.workers++
-	s.busy.Go(func() { s.work(extra) })
-}
-
-// work takes errands from the queue until it is empty.
-func (s *session) work(extra bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.queue) > 0 && s.live.Err() == nil {
-		e := s.queue[0]
-		s.queue = s.queue[1:]
-		e.queued, e.running, e.again = false, true, false
-		s.spawn()
-		order := e.order
-		held := s.keys.hold(order)
-		s.mu.Unlock()
-		wait := s.attend(e, order, held)
-		s.keys.release(held)
-		s.mu.Lock()
-		e.running = false
-		switch {
-		case e.gone:
-			delete(s.errands, order.Link)
-		case e.again:
-			s.enqueue(e)
-		case s.live.Err() == nil && wait != never:
-			e.timer = time.AfterFunc(wait, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.enqueue(e)
-			})
-		}
-	}
-	s.workers--
-	if extra {
-		<-s.extra
-	}
+	e.round = nil
 }
 
 // rest says when e is to be looked at again after err: soon, and ever later, when

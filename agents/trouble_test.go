@@ -416,3 +416,35 @@ func TestRunRefusesWhatItCannotServe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An idle link is only glanced at. A device that hangs then is trouble all the
+// same, and keeps nobody from looking at the others.
+func TestADeviceThatHangsWhileItIsIdleIsReported(t *testing.T) {
+	for name, deaf := range map[string]bool{"a device that hangs": false, "a device that heeds no context": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, d, a, _ := obeying(t, func(*device) {})
+				defer a.stop()
+				fine := keychain.LinkID("fine")
+				w.order(store.Order{Node: "n1", Link: fine, Turn: 1, Accept: w.wants(fine, 1)})
+				w.reported("n1", fine, atTurn(1))
+				time.Sleep(time.Minute)
+				hang := make(chan struct{})
+				d.set(func() { d.hang, d.hangs, d.deaf = hang, theLink, deaf })
+				o := w.reported("n1", theLink, withFault(fault.Unknown))
+				if o.Message != "obey turn 1: no end after 10s" || o.Turn != 1 || len(o.Accepts) != 1 {
+					t.Errorf("reported %+v", o)
+				}
+				d.set(func() { d.port(fine).accepts[9] = "aaaaaaaaaa" })
+				w.until(t.Context(), func() bool { return len(d.port(fine).accepts) == 1 })
+				if o := w.report("n1", theLink); o.Fault == "" {
+					t.Error("the link that hangs was let go")
+				}
+				d.set(func() { close(hang); d.hang = nil })
+				if o := w.reported("n1", theLink, atTurn(1)); len(o.Repaired) > 0 {
+					t.Errorf("reported %+v", o)
+				}
+			})
+		})
+	}
+}
