@@ -19,6 +19,11 @@ func (s Selection) Resolve(t topology.Topology) ([]keychain.LinkID, error) {
 	if s.empty() {
 		return nil, fault.New(fault.Invalid, "no links are selected: name some, or say --all")
 	}
+	if others := s; s.All {
+		if others.All = false; !others.empty() {
+			return nil, fault.New(fault.Invalid, "--all is every link, and %s narrows it down: say one or the other", others)
+		}
+	}
 	parts, wrong := s.parts(t)
 	var found []keychain.LinkID
 	for _, l := range t.Links {
@@ -203,7 +208,7 @@ func (s Selection) empty() bool {
 
 // String is the selection in the words of the command line: "--all", "--site dc2
 // -l tier=core", "3 links", and the name of a single link. All is left out beside
-// parts that narrow it down. Nothing is "no links".
+// others. Nothing is "no links".
 func (s Selection) String() string {
 	var words []string
 	switch n := len(s.Links); {
@@ -213,7 +218,7 @@ func (s Selection) String() string {
 		words = append(words, fmt.Sprintf("%d links", n))
 	}
 	for _, f := range []struct{ flag, value string }{
-		{"--site", string(s.Site)}, {"--node", string(s.Node)}, {"--policy", s.Policy},
+		{"--site", string(s.Site)}, {"--node", string(s.Node)}, {"--of-policy", s.Policy},
 		{"-l", s.Selector}, {"--node-selector", s.NodeSelector}, {"--site-selector", s.SiteSelector},
 	} {
 		if !blank(f.value) {

@@ -49,7 +49,7 @@ func TestResolve(t *testing.T) {
 		{"labels of nodes", S{NodeSelector: "vendor=frr"}, "a c"},
 		{"labels of sites", S{SiteSelector: "region=north"}, "a b"},
 		{"all parts narrow down", S{Site: "dc2", Selector: "tier=edge"}, "b"},
-		{"all beside a part says nothing more", S{All: true, Node: "n1"}, "a c"},
+		{"all beside a part contradicts it", S{All: true, Node: "n1"}, "!--all is every link, and --node n1 narrows it down"},
 		{"nothing", S{}, "!no links are selected: name some, or say --all"},
 		{"a blank selector is nothing", S{Selector: " "}, "!no links are selected"},
 		{"unknown links all at once", S{Links: []keychain.LinkID{"y", "a", "x"}}, `!links: no link "x" or "y" is declared: see keyorch get links`},
@@ -98,7 +98,7 @@ func TestSelectionString(t *testing.T) {
 	for want, s := range map[string]S{
 		"--all": {All: true}, "no links": {}, "a": {Links: []keychain.LinkID{"a"}}, "3 links": {Links: []keychain.LinkID{"a", "b", "c"}},
 		"--site dc2 -l tier=core":                  {Site: "dc2", Selector: "tier=core", All: true},
-		"--node n1 --policy p":                     {Node: "n1", Policy: "p"},
+		"--node n1 --of-policy p":                  {Node: "n1", Policy: "p"},
 		"-l 'tier in (a, b)' --node-selector '!x'": {Selector: "tier in (a, b)", NodeSelector: "!x"},
 		"2 links --site-selector region=north":     {Links: []keychain.LinkID{"a", "b"}, SiteSelector: "region=north"},
 	} {
