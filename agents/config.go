@@ -90,9 +90,11 @@ type Config struct {
 	// Parallel bounds what is worked on at once over all nodes, beyond one link for
 	// each node: 64. The one link is why a node that hangs cannot block another.
 	Parallel int
-	// Resync is how often an order that is obeyed is compared with its device
-	// again: 10 s.
-	Resync time.Duration
+	// Resync is how often an order that could not be obeyed for good, or that has a
+	// counter-bound device send, is compared with its device again: 10 s. Idle is how
+	// often any other is that is obeyed: three times that. A device that is found to differ on
+	// one link is looked at on all of them at once.
+	Resync, Idle time.Duration
 	// MaxBackoff is the longest wait before another try: 30 s. The first is 0.2 s.
 	MaxBackoff time.Duration
 	// Slow is how long an order may be worked on before that is reported as
@@ -125,6 +127,7 @@ func (cfg Config) checked() (Config, error) {
 	orElse(&cfg.PerNode, 8)
 	orElse(&cfg.Parallel, 64)
 	orElse(&cfg.Resync, 10*time.Second)
+	orElse(&cfg.Idle, 3*cfg.Resync)
 	orElse(&cfg.MaxBackoff, 30*time.Second)
 	orElse(&cfg.Slow, 10*time.Second)
 	orElse(&cfg.Limit, 5*time.Minute)

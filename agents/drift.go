@@ -71,6 +71,15 @@ func (a *attempt) notice(e *errand, drift []string) []string {
 	if !equal(e.order, a.order) {
 		return nil
 	}
+	if now := time.Now(); len(drift) > 0 && now.Sub(a.alarmed) > a.Resync {
+		// It restarted, maybe, and has lost more than this.
+		a.alarmed = now
+		for _, other := range a.errands {
+			if other != e && other.settled {
+				a.enqueue(other)
+			}
+		}
+	}
 	for _, d := range drift {
 		if !slices.Contains(e.drift, d) && len(e.drift) < keychain.MaxRepairs {
 			e.drift = append(e.drift, d)

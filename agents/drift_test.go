@@ -55,7 +55,7 @@ func TestDriftIsPutRightAndRecorded(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				d.set(func() { c.drift(d.port(theLink)) })
-				time.Sleep(15 * time.Second)
+				time.Sleep(35 * time.Second)
 				synctest.Wait()
 				o := w.report("n1", theLink)
 				if !slices.Equal(said(o.Repaired), c.says) || o.Fault != "" || o.Turn != 1 {
@@ -68,6 +68,37 @@ func TestDriftIsPutRightAndRecorded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A restart is found on one link, and put right on all of them at once.
+func TestADeviceThatRestartedIsLookedAtOnEveryLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, d, a, _ := obeying(t, func(*device) {})
+		defer a.stop()
+		var others []keychain.LinkID
+		for i := range 20 {
+			l := keychain.LinkID(fmt.Sprintf("link-%d", i))
+			others = append(others, l)
+			w.order(store.Order{Node: "n1", Link: l, Turn: 1, Accept: w.wants(l, 1)})
+			w.reported("n1", l, atTurn(1))
+		}
+		time.Sleep(10 * time.Minute)
+		d.reboot()
+		missing := func() (n int) {
+			for _, l := range others {
+				if d.port(l).accepts[1] == "" {
+					n++
+				}
+			}
+			return n
+		}
+		w.until(t.Context(), func() bool { return missing() < len(others) })
+		began := time.Now()
+		w.until(t.Context(), func() bool { return missing() == 0 })
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the last link was put right %v after the first", took)
+		}
+	})
 }
 
 func TestRepairsAreCountedAndBounded(t *testing.T) {

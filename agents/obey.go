@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -79,8 +80,12 @@ func (s *session) attend(e *errand, o store.Order, held []named) time.Duration {
 // next is how long to wait before e is looked at again.
 func (a *attempt) next(e *errand, err error) time.Duration {
 	wait := a.rest(e, err)
-	if err == nil && a.counting() {
+	switch {
+	case err != nil || !a.seen.whole:
+	case a.counting():
 		wait = min(wait, a.Counting)
+	case a.order.Send.IsZero() || !a.node.Upstream.Capabilities().CounterBound:
+		wait = a.Idle - rand.N(a.Idle/5)
 	}
 	return wait
 }

@@ -33,6 +33,7 @@ type session struct {
 	workers int
 	busy    sync.WaitGroup
 	rounds  map[time.Time]*round
+	alarmed time.Time // when the device was last found to differ from an order
 }
 
 // errand is the standing task to make one link of the node what its order says.
