@@ -50,7 +50,7 @@ func agentAbsent(s subject) []Finding {
 		f := Finding{Severity: Hold, Node: n, Reason: fmt.Sprintf("no agent serves %s", n), Remedy: fmt.Sprintf("start the agent of site %s", node.Site)}
 		if enough {
 			f.Severity = Note
-			f.Reason += fmt.Sprintf(": the others are enough, and the link goes on without it after %v", s.own.Wait)
+			f.Reason += fmt.Sprintf(": the others are enough, and the link goes on without it after %v", s.own.QuorumWait())
 		}
 		out = append(out, f)
 	}

@@ -125,7 +125,7 @@ func TestPlanFinds(t *testing.T) {
 			s.Topology.Links[0].Downstream = ids("n2", "n3", "spare")
 			s.policy(func(p *topology.Policy) { p.Quorum = number(2) })
 			s.absent = ids("n2")
-		}, "agent-absent note n2 dc2!goes on without it after 10m0s"},
+		}, "agent-absent note n2 dc2!goes on without it after 5m0s"},
 		{"too few others", func(s *scene) {
 			s.Topology.Links[0].Downstream = ids("n2", "n3")
 			s.policy(func(p *topology.Policy) { p.Quorum = number(2) })

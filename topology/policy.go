@@ -128,6 +128,11 @@ const (
 	DefaultTail = 24 * time.Hour
 )
 
+// QuorumWait is for how long a link waits for all its downstream nodes before a
+// quorum is enough: half of Wait, so that the other half is left for what comes
+// after it, and a link that goes on is not counted as held.
+func (p Policy) QuorumWait() time.Duration { return p.Wait / 2 }
+
 // DefaultPolicy is what links without a policy are rotated by, and what a
 // document means by what it leaves out: at once when they are few, else one
 // link, then a tenth, then all; a pause when more than a tenth of a wave, or of

@@ -36,8 +36,8 @@ func (a *Activities) gates(r link.Record, s link.State, reports []keychain.Repor
 }
 
 // missing is the nodes that a link goes on without, when it has waited for them
-// for as long as its policy says and the others are enough; if not yet, until is
-// no later than when that may be.
+// for as long as its policy says (topology.Policy.QuorumWait) and the others are
+// enough; if not yet, until is no later than when that may be.
 func missing(s link.State, declared topology.Link, p topology.Policy, now, until time.Time) ([]keychain.NodeID, time.Time) {
 	if p.Quorum.IsZero() || s.Phase != link.Staging {
 		return nil, until
@@ -52,7 +52,7 @@ func missing(s link.State, declared topology.Link, p topology.Policy, now, until
 	if !ok {
 		return nil, until
 	}
-	if due := s.Since.Add(p.Wait); now.Before(due) {
+	if due := s.Since.Add(p.QuorumWait()); now.Before(due) {
 		if until.IsZero() || due.Before(until) {
 			until = due
 		}
