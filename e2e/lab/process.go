@@ -47,8 +47,8 @@ type Binary struct {
 }
 
 // Worker starts `keyorch worker`.
-func (b *Binary) Worker(ctx context.Context) (*Process, error) {
-	return b.start(ctx, devstack.Worker, "worker.log", "worker")
+func (b *Binary) Worker(ctx context.Context, more ...string) (*Process, error) {
+	return b.start(ctx, devstack.Worker, "worker.log", append([]string{"worker"}, more...)...)
 }
 
 // Agent starts `keyorch agent` for a site, with a journal of its own below Dir.
