@@ -157,6 +157,7 @@ func (c *course) tally(i int) Tally {
 	if w.Launched > 0 && (c.idle || c.waited(w)) {
 		t.Held += w.open()
 		t.InFlight = 0
+		t.Waiting = 0
 	}
 	return t
 }
@@ -271,7 +272,7 @@ func (c *course) launch(w *WaveStatus) {
 	}
 	open := 0
 	if !c.idle && !c.waited(*w) {
-		open = w.open()
+		open = max(0, w.open()-w.Tally.Waiting)
 	}
 	bound := max(1, c.Record.SideBySide) * w.batchLinks(0)
 	for w.Launched < w.Count {
@@ -307,7 +308,8 @@ func (c *course) over(w WaveStatus) bool {
 	case w.Launched < w.Count:
 		return false
 	}
-	return w.Tally.Done() >= w.Tally.Links || w.Promoted || c.idle || c.waited(w)
+	// What another campaign has may be about to be begun by this one, too.
+	return w.Tally.Done()-w.Tally.Superseded >= w.Tally.Links || w.Promoted || c.idle || c.waited(w)
 }
 
 // goBack waits for what an abort takes back.
@@ -327,7 +329,7 @@ func (c *course) fix() {
 	r.Tally = Tally{}
 	for i := range r.Waves {
 		if w := &r.Waves[i]; w.Launched > 0 && (c.idle || c.waited(*w)) {
-			w.Tally.Held, w.Tally.InFlight = w.Tally.Held+w.Tally.InFlight, 0
+			w.Tally.Held, w.Tally.InFlight, w.Tally.Waiting = w.Tally.Held+w.Tally.InFlight, 0, 0
 		}
 		r.Tally = r.Tally.Plus(r.Waves[i].Tally)
 	}

@@ -116,8 +116,11 @@ type WaveStatus struct {
 // Tally counts links by how they stand in a campaign. Every link is counted once
 // in Links and at most once in the others; those in none have not begun.
 type Tally struct {
-	Links      int `json:"links"`
-	InFlight   int `json:"inFlight"` // begun, and within Wait
+	Links    int `json:"links"`
+	InFlight int `json:"inFlight"` // begun, and within Wait
+	// Waiting is how many of those in flight have stood in one phase for so long that
+	// they wait for somebody. They keep no other link from its turn.
+	Waiting    int `json:"waiting,omitempty"`
 	Rotated    int `json:"rotated"`
 	Held       int `json:"held"` // begun, and beyond Wait
 	Aborted    int `json:"aborted"`
@@ -140,7 +143,7 @@ func (t Tally) Failed() int { return t.Held + t.Aborted + t.Refused }
 // Plus adds two tallies.
 func (t Tally) Plus(o Tally) Tally {
 	return Tally{
-		Links: t.Links + o.Links, InFlight: t.InFlight + o.InFlight, Rotated: t.Rotated + o.Rotated, Held: t.Held + o.Held,
+		Links: t.Links + o.Links, InFlight: t.InFlight + o.InFlight, Waiting: t.Waiting + o.Waiting, Rotated: t.Rotated + o.Rotated, Held: t.Held + o.Held,
 		Aborted: t.Aborted + o.Aborted, Refused: t.Refused + o.Refused, Skipped: t.Skipped + o.Skipped,
 		Superseded: t.Superseded + o.Superseded,
 	}

@@ -307,3 +307,36 @@ func TestCampaignGoesOnWithItsRecord(t *testing.T) {
 		w.onEpochs(2, 1, 1)
 	})
 }
+
+// TestCampaignAndAnother has another campaign rotate a link.
+func TestCampaignAndAnother(t *testing.T) {
+	other := func(w *world, id keychain.LinkID) {
+		x := w.record(id)
+		x.Last = link.Attempt{Campaign: "other", Outcome: link.Rotated, Begun: time.Now(), Ended: time.Now()}
+		x.Completed = x.Last
+		w.put(x)
+	}
+	t.Run("before its own batch does", func(t *testing.T) {
+		timeless(t, func(t *testing.T) {
+			w := fleet(t, 2, func(p *topology.Policy) { p.Waves = nil })
+			w.mint = mintFails("l1", fault.Unavailable)
+			time.AfterFunc(10*time.Second, func() { other(w, "l1") })
+			time.AfterFunc(time.Minute, func() { w.locked(func() { w.mint = nil }) })
+			ended(t, w.newRun(night).campaign(nightly()), campaign.Tally{Links: 2, Rotated: 2}, "all 2")
+			w.onEpochs(2, 2)
+		})
+	})
+	t.Run("after its own batch did", func(t *testing.T) {
+		timeless(t, func(t *testing.T) {
+			w := fleet(t, 2, func(p *topology.Policy) { p.Waves = nil })
+			w.change(dead, "l2-down1")
+			time.AfterFunc(10*time.Second, func() { other(w, "l1") })
+			time.AfterFunc(time.Minute, func() { w.change(alive, "l2-down1") })
+			begun := time.Now()
+			ended(t, w.newRun(night).campaign(nightly()), campaign.Tally{Links: 2, Rotated: 1, Superseded: 1}, "1 superseded")
+			if took := time.Since(begun); took > 2*time.Minute {
+				t.Errorf("it took %v", took)
+			}
+		})
+	})
+}

@@ -29,8 +29,9 @@ func NewFleet(store Store, view View, batches Batches) *Fleet {
 	return &Fleet{store: store, view: view, batches: batches}
 }
 
-// sideBySide is how many batches a campaign drives at once.
-const sideBySide = 64
+// sideBySide is how many batches a campaign has under way at once: enough to keep
+// the servers busy while links drain, and so few that each link is quick.
+const sideBySide = 8
 
 // PlanCampaign chooses the links of a campaign and its waves, and writes both
 // down. Of a campaign that is there already it gives the record: it may be

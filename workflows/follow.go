@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/link"
 )
 
 // FollowRequest asks how the waves of a campaign stand.
@@ -45,10 +46,16 @@ type Followed struct {
 }
 
 const (
-	// countEvery bounds how often the links of a campaign are counted.
+	// countEvery and countLink bound how often the links of a campaign are counted,
+	// so that a large one takes no more of the worker than a small one.
 	countEvery = 200 * time.Millisecond
-	// tellEvery bounds how often a campaign hears of progress that decides nothing.
-	tellEvery = 2 * time.Second
+	countLink  = 50 * time.Microsecond
+	// tellEvery bounds how often a campaign hears of progress that decides nothing
+	// but which batches begin.
+	tellEvery = time.Second
+	// waitsAfter is how long a link stands in a phase until it is taken to wait for
+	// somebody.
+	waitsAfter = 10 * time.Second
 )
 
 // Follow waits until the waves stand otherwise than the workflow knows, and gives
@@ -98,7 +105,7 @@ func (f *Fleet) Follow(ctx context.Context, q FollowRequest) (Counted, error) {
 		case <-sub.Changed():
 			timer.Stop()
 			sub.Take()
-			pause(ctx, countEvery)
+			pause(ctx, countEvery+time.Duration(len(all))*countLink)
 			continue
 		}
 		timer.Stop()
@@ -111,7 +118,7 @@ func (f *Fleet) Follow(ctx context.Context, q FollowRequest) (Counted, error) {
 func (f *Fleet) idle(ctx context.Context, q FollowRequest, tallies []campaign.Tally) (bool, error) {
 	open := false
 	for i, t := range tallies {
-		open = open || t.InFlight > 0 || t.Held > 0 || q.Waves[i].Count > 0 && t.NotBegun() > 0
+		open = open || t.InFlight > 0 || t.Held > 0 || t.Superseded > 0 || q.Waves[i].Count > 0 && t.NotBegun() > 0
 	}
 	if q.Idle || !open {
 		return false, nil
@@ -149,13 +156,20 @@ func (f *Fleet) count(q FollowRequest, waves [][]keychain.LinkID, now time.Time)
 	tallies := make([]campaign.Tally, len(waves))
 	for i, ids := range waves {
 		known := q.Waves[i].Known
+		waiting := 0
 		standings := make([]campaign.Standing, 0, len(ids))
 		for _, id := range ids {
 			r, _ := f.view.Record(id)
 			r.Link = id
-			standings = append(standings, campaign.Stand(r, q.Campaign, q.Waves[i].Begun, now, q.Wait, denied[id]))
+			s := campaign.Stand(r, q.Campaign, q.Waves[i].Begun, now, q.Wait, denied[id])
+			if s.Outcome == campaign.InFlight && r.State.Phase != link.Draining && now.Sub(r.State.Since) > waitsAfter {
+				waiting++
+			}
+			standings = append(standings, s)
+
 		}
 		t := campaign.Count(standings)
+		t.Waiting = waiting
 		t.Links = known.Links // those that have not begun count, too
 		tallies[i] = t
 		switch {

@@ -16,8 +16,12 @@ import (
 	"github.com/keyorch/keyorch/workflows"
 )
 
-// redraw is how often the live line is drawn anew.
-const redraw = 200 * time.Millisecond
+// redraw and redrawLink are how often the live line is drawn anew: less often for
+// thousands of links, all of which are looked at.
+const (
+	redraw     = 200 * time.Millisecond
+	redrawLink = 50 * time.Microsecond
+)
 
 // rotateOutput is what `rotate -o json` prints.
 type rotateOutput struct {
@@ -35,7 +39,7 @@ func (a *app) follow(ctx context.Context, w *world, r *rotation, timeout time.Du
 		defer cancel()
 	}
 	show := a.progress(w, r, out)
-	tick := time.NewTicker(redraw)
+	tick := time.NewTicker(redraw + time.Duration(len(r.links))*redrawLink)
 	defer tick.Stop()
 	for {
 		results, over := w.results(r)

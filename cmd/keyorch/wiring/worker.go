@@ -42,6 +42,7 @@ func (w Worker) Run(ctx context.Context) error {
 		WorkerStopTimeout: stopTime,
 		// Await holds a slot for as long as a batch has a link in flight.
 		MaxConcurrentActivityExecutionSize: 4096,
+		MaxHeartbeatThrottleInterval:       workflows.HeartbeatEvery,
 		Interceptors:                       w.interceptors(),
 	})
 	kept := records{w.Store}
