@@ -56,9 +56,9 @@ func TestCampaigns(t *testing.T) {
 func (w *world) historyLost(t *testing.T) (lost string) {
 	before := w.epochs()
 	w.dead(true, "n3")
-	lost, _ = w.campaigning("a", "d", "--policy", "quick") // nobody waits for it
+	lost, _ = w.campaigning("a", "brief", "--policy", "quick") // nobody waits for it
 	w.untilPhase("a", link.Staging)
-	w.untilPhase("d", link.Staging)
+	w.untilPhase("brief", link.Staging)
 	w.worker.Kill()
 	w.stopView()
 	must(t, w.Lab.Stack.Stop(t.Context()))
@@ -67,14 +67,14 @@ func (w *world) historyLost(t *testing.T) (lost string) {
 	if w.runs(lost) {
 		t.Fatal("the workflow is still there: nothing was lost")
 	}
-	w.after(w.record("d").State.Since.Add(4 * time.Second)) // its tail is three
-	ended := w.rotating("a", "d", "--policy", "quick")
+	w.after(w.record("brief").State.Since.Add(4 * time.Second)) // its tail is three
+	ended := w.rotating("a", "brief", "--policy", "quick")
 	w.until("the new campaign has both", func() bool {
-		return w.record("a").Last.Campaign != lost && w.record("d").Last.Campaign != lost
+		return w.record("a").Last.Campaign != lost && w.record("brief").Last.Campaign != lost
 	})
 	w.dead(false, "n3")
 	ended(0)
-	w.on(raised(raised(before, 1, "a"), 2, "d"))
+	w.on(raised(raised(before, 1, "a"), 2, "brief"))
 	return lost
 }
 
@@ -100,11 +100,11 @@ func (w *world) loseHistory() {
 // inWaves rotates with a canary chosen by its label, and is promoted.
 func (w *world) inWaves(t *testing.T) {
 	before := w.epochs()
-	planned := w.plan("-l", "tier!=slow", "--policy", "waves")
+	planned := w.plan("-l", "tier!=odd", "--policy", "waves")
 	if len(planned) != 2 || planned[0] != "canary[a]" {
 		t.Errorf("planned %v", planned)
 	}
-	name, ended := w.campaigning("--policy", "waves", "--reason", "spring", "-l", "tier!=slow")
+	name, ended := w.campaigning("--policy", "waves", "--reason", "spring", "-l", "tier!=odd")
 	w.until("the canary is done", func() bool { c := w.campaign(name); return len(c.Waves) == 2 && !c.Waves[0].Ended.IsZero() })
 	if got := w.waves(name); !slices.Equal(got, planned) {
 		t.Errorf("it runs %v, and %v was planned", got, planned)
@@ -138,7 +138,7 @@ func (w *world) inWaves(t *testing.T) {
 func (w *world) budgetPauses(t *testing.T) {
 	before := w.epochs()
 	w.dead(true, "n3")
-	name, ended := w.campaigning("-l", "tier!=slow", "--policy", "waves")
+	name, ended := w.campaigning("-l", "tier!=odd", "--policy", "waves")
 	c := w.is(name, campaign.Paused)
 	if !strings.Contains(c.Reason, "1 of 1 link of the wave failed") {
 		t.Errorf("it is paused because %q", c.Reason)
@@ -179,7 +179,7 @@ func (w *world) same(a, b map[keychain.LinkID]keychain.Epoch, ids []keychain.Lin
 func (w *world) budgetAborts(t *testing.T) {
 	before := w.epochs()
 	w.dead(true, "n2") // b and f receive there
-	name, ended := w.campaigning("-l", "tier!=slow", "--policy", "back")
+	name, ended := w.campaigning("-l", "tier!=odd", "--policy", "back")
 	c := w.is(name, campaign.Aborting)
 	if !strings.Contains(c.Reason, "failed") {
 		t.Errorf("it is aborted because %q", c.Reason)

@@ -17,7 +17,8 @@ import (
 )
 
 // fleetOfSix is three sites with a link in each direction between any two of them,
-// and a fourth with one link of its own, "last". Policies: "waves" begins with the
+// and a fourth with one link of its own, "last". Two are odd: "slow" drains for long,
+// and "brief" keeps a staged key for three seconds only. Policies: "waves" begins with the
 // link labelled as the canary, and then waits an hour. "back" does not wait, has
 // "last" in a wave of its own, and takes everything back at the first failure.
 // "quick" is one wave. Links wait three seconds to be confirmed in all but the
@@ -77,8 +78,8 @@ func campaignWorld(t *testing.T) *world {
 	}
 	for _, l := range []struct{ name, tier, policy, up, down string }{
 		{"a", "canary", "quick", "n1", "n3"}, {"b", "core", "quick", "n1", "n2"}, {"c", "core", "quick", "n2", "n1"},
-		{"d", "core", "short", "n2", "n3"}, {"e", "core", "quick", "n3", "n1"}, {"f", "core", "quick", "n3", "n2"},
-		{"last", "last", "quick", "n1", "n4"}, {"slow", "slow", "slowly", "n1", "n2"},
+		{"d", "core", "quick", "n2", "n3"}, {"e", "core", "quick", "n3", "n1"}, {"f", "core", "quick", "n3", "n2"},
+		{"last", "last", "quick", "n1", "n4"}, {"slow", "odd", "slowly", "n1", "n2"}, {"brief", "odd", "short", "n2", "n3"},
 	} {
 		fmt.Fprintf(&b, "---\napiVersion: keyorch/v1\nkind: Link\nmetadata: {name: %s, labels: {tier: %s}}\nspec: {upstream: [%s], downstream: [%s], policy: %s}\n",
 			l.name, l.tier, l.up, l.down, l.policy)
@@ -117,10 +118,10 @@ func raised(from map[keychain.LinkID]keychain.Epoch, n keychain.Epoch, ids ...ke
 	return to
 }
 
-// rest is every link but one, and the one that drains for long.
+// rest is every link but one, and the odd ones.
 func (w *world) rest(but keychain.LinkID) (ids []keychain.LinkID) {
 	for _, l := range w.topo.Links {
-		if l.Name != but && l.Name != "slow" {
+		if l.Name != but && l.Labels["tier"] != "odd" {
 			ids = append(ids, l.Name)
 		}
 	}
@@ -151,33 +152,46 @@ func (w *world) sound() {
 			return r.State.Phase != link.Steady || r.Owner != "" || r.State.To.KCV == ""
 		})
 	})
+	st, err := w.Lab.Store(w.t.Context())
+	must(w.t, err)
+	defer func() { _ = st.Close() }()
 	for _, l := range w.topo.Links {
-		s := w.record(l.Name).State
-		for _, r := range w.view.Reports(l.Name) {
-			sends, accepts := slices.Contains(l.Upstream, r.Node), slices.Contains(l.Downstream, r.Node)
-			if sends && r.Sends != s.To.Ref || accepts && !slices.Equal(r.Accepts, []keychain.Ref{s.To.Ref}) {
-				w.t.Errorf("%s: %s sends %v and accepts %v, and the link is on %v", l.Name, r.Node, r.Sends, r.Accepts, s.To.Ref)
-			}
+		past, err := st.History(w.t.Context(), l.Name)
+		must(w.t, err)
+		for _, wrong := range append(disagreeing(l, w.record(l.Name).State, w.view.Reports(l.Name)), reused(past)...) {
+			w.t.Errorf("%s: %s", l.Name, wrong)
 		}
-		w.rising(l.Name)
 	}
 	w.noLoss()
 }
 
-// rising wants every epoch of a link to have been staged once, and to have one key.
-func (w *world) rising(id keychain.LinkID) {
-	w.t.Helper()
-	s, err := w.Lab.Store(w.t.Context())
-	must(w.t, err)
-	defer func() { _ = s.Close() }()
-	past, err := s.History(w.t.Context(), id)
-	must(w.t, err)
+// disagreeing is which nodes of a link at rest have anything but its key.
+func disagreeing(l topology.Link, s link.State, reports []keychain.Report) (wrong []string) {
+	said := map[keychain.NodeID]bool{}
+	for _, r := range reports {
+		said[r.Node] = true
+		sends, accepts := slices.Contains(l.Upstream, r.Node), slices.Contains(l.Downstream, r.Node)
+		if sends && r.Sends != s.To.Ref || accepts && !slices.Equal(r.Accepts, []keychain.Ref{s.To.Ref}) {
+			wrong = append(wrong, fmt.Sprintf("%s sends %v and accepts %v, and the link is on %v", r.Node, r.Sends, r.Accepts, s.To.Ref))
+		}
+	}
+	for _, n := range slices.Concat(l.Upstream, l.Downstream) {
+		if !said[n] {
+			wrong = append(wrong, fmt.Sprintf("%s says nothing", n))
+		}
+	}
+	return wrong
+}
+
+// reused is the epochs in the past of a link that were staged twice or out of order,
+// or that had two keys.
+func reused(past []link.Entry) (wrong []string) {
 	var last keychain.Epoch
 	keys := map[keychain.Epoch]keychain.KCV{}
 	for _, e := range past {
 		for _, k := range []keychain.Ref{e.From, e.To} {
 			if known := keys[k.Epoch]; k.KCV != "" && known != "" && known != k.KCV {
-				w.t.Errorf("%s: epoch %d has the keys %s and %s", id, k.Epoch, known, k.KCV)
+				wrong = append(wrong, fmt.Sprintf("epoch %d has the keys %s and %s", k.Epoch, known, k.KCV))
 			}
 			if k.KCV != "" {
 				keys[k.Epoch] = k.KCV
@@ -185,9 +199,49 @@ func (w *world) rising(id keychain.LinkID) {
 		}
 		if e.Phase == link.Staging && e.From.Epoch != e.To.Epoch {
 			if e.To.Epoch <= last {
-				w.t.Errorf("%s: epoch %d was staged after epoch %d", id, e.To.Epoch, last)
+				wrong = append(wrong, fmt.Sprintf("epoch %d was staged after epoch %d", e.To.Epoch, last))
 			}
 			last = e.To.Epoch
+		}
+	}
+	return wrong
+}
+
+// TestCampaignChecksHaveTeeth plants what sound must see.
+func TestCampaignChecksHaveTeeth(t *testing.T) {
+	ref := func(e keychain.Epoch, k keychain.KCV) keychain.Ref { return keychain.Ref{Epoch: e, KCV: k} }
+	l := topology.Link{Upstream: []keychain.NodeID{"u"}, Downstream: []keychain.NodeID{"d"}}
+	s := link.State{To: link.Key{Ref: ref(2, "aa")}}
+	good := func(change func(u, d *keychain.Report)) []keychain.Report {
+		u, d := keychain.Report{Node: "u", Sends: ref(2, "aa")}, keychain.Report{Node: "d", Accepts: []keychain.Ref{ref(2, "aa")}}
+		change(&u, &d)
+		return []keychain.Report{u, d}
+	}
+	if wrong := disagreeing(l, s, good(func(_, _ *keychain.Report) {})); len(wrong) > 0 {
+		t.Error(wrong)
+	}
+	for name, reports := range map[string][]keychain.Report{
+		"another epoch is sent":   good(func(u, _ *keychain.Report) { u.Sends = ref(1, "bb") }),
+		"another key is sent":     good(func(u, _ *keychain.Report) { u.Sends.KCV = "bb" }),
+		"the old one is accepted": good(func(_, d *keychain.Report) { d.Accepts = []keychain.Ref{ref(1, "bb"), ref(2, "aa")} }),
+		"nothing is accepted":     good(func(_, d *keychain.Report) { d.Accepts = nil }),
+		"a receiver says nothing": good(func(_, d *keychain.Report) { d.Node = "x" }),
+	} {
+		if len(disagreeing(l, s, reports)) == 0 {
+			t.Errorf("%s, and nobody noticed", name)
+		}
+	}
+	stage := func(from, to keychain.Ref) link.Entry { return link.Entry{Phase: link.Staging, From: from, To: to} }
+	if wrong := reused([]link.Entry{stage(ref(1, "aa"), ref(2, "")), stage(ref(2, "bb"), ref(3, ""))}); len(wrong) > 0 {
+		t.Error(wrong)
+	}
+	for name, past := range map[string][]link.Entry{
+		"an epoch is staged twice":  {stage(ref(1, "aa"), ref(2, "")), stage(ref(1, "aa"), ref(2, ""))},
+		"an epoch has two keys":     {stage(ref(1, "aa"), ref(2, "")), stage(ref(1, "bb"), ref(3, ""))},
+		"an epoch comes back later": {stage(ref(1, "aa"), ref(3, "")), stage(ref(3, "cc"), ref(2, ""))},
+	} {
+		if len(reused(past)) == 0 {
+			t.Errorf("%s, and nobody noticed", name)
 		}
 	}
 }
