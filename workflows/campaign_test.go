@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,8 +74,16 @@ func (r *run) campaign(in workflows.CampaignRequest) campaign.Record {
 
 // asked is an Update of a campaign on its way.
 type asked struct {
+	mu               sync.Mutex
 	rejected, failed error
 	done             bool
+}
+
+// answer notes an answer, which comes in the loop of the test environment.
+func (a *asked) answer(rejected, failed error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rejected, a.failed, a.done = rejected, failed, true
 }
 
 // ask asks a campaign something and returns at once.
@@ -82,9 +91,9 @@ func (r *run) ask(kind string, q any) *asked {
 	a := &asked{}
 	r.soon(func() {
 		r.env.UpdateWorkflow(kind, "", &testsuite.TestUpdateCallback{
-			OnReject:   func(err error) { a.rejected, a.done = err, true },
+			OnReject:   func(err error) { a.answer(err, nil) },
 			OnAccept:   func() {},
-			OnComplete: func(_ any, err error) { a.failed, a.done = err, true },
+			OnComplete: func(_ any, err error) { a.answer(nil, err) },
 		}, q)
 	})
 	return a
@@ -92,16 +101,20 @@ func (r *run) ask(kind string, q any) *asked {
 
 func (a *asked) granted(t *testing.T) {
 	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if !a.done || a.rejected != nil || a.failed != nil {
-		t.Errorf("it was answered %+v, want it granted", *a)
+		t.Errorf("it was answered %v, with %v and %v, want it granted", a.done, a.rejected, a.failed)
 	}
 }
 
 func (a *asked) refused(t *testing.T, why string) {
 	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch {
 	case a.rejected == nil:
-		t.Errorf("it was not refused at once: %+v", *a)
+		t.Errorf("it was not refused at once: %v, %v", a.done, a.failed)
 	case !strings.Contains(a.rejected.Error(), why):
 		t.Errorf("it was refused with %q, want %q in it", a.rejected, why)
 	}

@@ -90,7 +90,7 @@ func TestCampaignContinuesAsNewWhilePaused(t *testing.T) {
 		in := first.continues(nightly())
 		pause.granted(t)
 		if !late.done || late.rejected == nil && late.failed == nil {
-			t.Errorf("the second pause was answered %+v", *late)
+			t.Errorf("the second pause was answered %v", late.failed)
 		}
 		second := w.newRun(night)
 		var resume *asked
