@@ -128,7 +128,7 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	for _, report := range a.view.Reports(r.Link) {
 		r.State = applied(r.State, link.Reported{Report: report, At: now}) // losses count
 	}
-	exposed := a.shutOut(t, r.State)
+	exposed, _ := a.shutOut(t, r.State)
 	r.State, r.Quarantined = settle(r.State, declared, now), stillDeclared(r.Quarantined, declared)
 
 	change := Change{Sites: sites(t, r.State)}

@@ -99,7 +99,11 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	t := a.view.Topology()
 	declared, ok := a.declared(t, w.Link)
 	policy := t.PolicyOf(declared)
-	if news.Expired = a.shutOut(t, s); news.Expired != "" {
+	if why, since := a.shutOut(t, s); why != "" {
+		if due := since.Add(emergencyTime); now.Before(due) {
+			return nil, due
+		}
+		news.Expired = why
 		return &news, time.Time{}
 	}
 	if ok {
@@ -118,9 +122,10 @@ func (a *Activities) newsOf(owner string, w Watch, now time.Time) (n *News, unti
 	moved := after.Turn != s.Turn
 	if !moved { // the gates look at what the reports lead to, so that it takes one round
 		news.Proceed, until = a.gates(r, after, reports, policy, now)
-		if news.Expired, until = expired(r, after, policy.Tail, now, until); news.Expired != "" {
+		if news.Expired, until = expired(r, after, max(policy.Tail, policy.Wait), now, until); news.Expired != "" && !news.Proceed {
 			return &news, time.Time{}
 		}
+		news.Expired = ""
 		if news.Missing, until = missing(after, declared, policy, now, until); len(news.Missing) > 0 {
 			news.Reports = brief(reports, s)
 			return &news, time.Time{}

@@ -66,7 +66,10 @@ func newWorld(t *testing.T, links ...topology.Link) *world {
 		reports: map[keychain.LinkID]map[keychain.NodeID]keychain.Report{}, nodes: map[keychain.NodeID]*node{},
 		subs: map[*subscription]struct{}{}, running: map[string]bool{}, minted: map[string]int{},
 	}
-	w.declared.Policies = []topology.Policy{{Name: "quick", Drain: 20 * time.Millisecond}, {Name: "minute", Drain: time.Minute}}
+	w.declared.Policies = []topology.Policy{
+		{Name: "quick", Drain: 20 * time.Millisecond, Wait: topology.DefaultWait, Tail: topology.DefaultTail},
+		{Name: "minute", Drain: time.Minute, Wait: topology.DefaultWait, Tail: topology.DefaultTail},
+	}
 	for _, l := range links {
 		w.declare(l)
 	}

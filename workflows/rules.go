@@ -25,20 +25,25 @@ func (a *Activities) declared(t topology.Topology, id keychain.LinkID) (topology
 	return l, true
 }
 
+// emergencyTime is how long a link waits for the campaign of an emergency to take it
+// over, before it takes back by itself what was staged for an excluded node.
+const emergencyTime = time.Minute
+
 // shutOut is why the key that s is staging must not be put to use, or empty: it
-// was made for a node that is excluded by now. The node need not be waited for any
-// more, which must not be what lets the others switch to a key that it has.
-func (a *Activities) shutOut(t topology.Topology, s link.State) string {
+// was made for a node that is excluded by now, and since when. The node need not be
+// waited for any more, which must not be what lets the others switch to a key that
+// it has.
+func (a *Activities) shutOut(t topology.Topology, s link.State) (why string, since time.Time) {
 	if s.Phase != link.Staging || s.Restaging() || s.Reverting {
-		return ""
+		return "", since
 	}
 	standing := a.view.Standing()
 	for _, n := range s.Nodes() {
 		if e, out := standing.Excludes(t, n); out {
-			return fmt.Sprintf("its key was made for %s too, which is excluded since %s", n, e.Since.UTC().Format(time.RFC3339))
+			return fmt.Sprintf("its key was made for %s too, which is excluded since %s", n, e.Since.UTC().Format(time.RFC3339)), e.Since
 		}
 	}
-	return ""
+	return "", since
 }
 
 // leftBehind reports whether r may be taken from the workflow that has it, though
@@ -68,7 +73,7 @@ func renewal(q BeginRequest, r link.Record, tail time.Duration, now time.Time) s
 	case q.Intent == ToRenew:
 		return "it is tried again with a newer key"
 	}
-	why, _ := expired(r, r.State, tail, now, time.Time{})
+	why, _ := expired(r, r.State, max(tail, 1), now, time.Time{})
 	return why
 }
 

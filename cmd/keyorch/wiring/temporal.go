@@ -6,6 +6,7 @@ package wiring
 import (
 	"context"
 	"log/slog"
+	"net"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
@@ -15,7 +16,8 @@ import (
 
 // DialTemporal connects to a Temporal frontend. An empty address is
 // "localhost:7233" and an empty namespace "default", as for Temporal's own
-// tools; more changes the rest of the options. Faults: Unavailable when it does not answer before ctx ends.
+// tools; more changes the rest of the options. Faults: Unavailable when it does not
+// answer before ctx ends.
 func DialTemporal(ctx context.Context, address, namespace string, logger *slog.Logger, more ...func(*client.Options)) (client.Client, error) {
 	if address == "" {
 		address = client.DefaultHostPort
@@ -24,6 +26,9 @@ func DialTemporal(ctx context.Context, address, namespace string, logger *slog.L
 		namespace = client.DefaultNamespace
 	}
 	options := client.Options{HostPort: address, Namespace: namespace, Logger: log.NewStructuredLogger(logger)}
+	if onThisMachine(address) { // compressing saves nothing there
+		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
+	}
 	for _, change := range more {
 		change(&options)
 	}
@@ -32,4 +37,14 @@ func DialTemporal(ctx context.Context, address, namespace string, logger *slog.L
 		return nil, fault.New(fault.Unavailable, "connect to temporal: %s does not answer", address)
 	}
 	return c, nil
+}
+
+// onThisMachine reports whether an address is a loopback one.
+func onThisMachine(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
