@@ -21,7 +21,7 @@ import (
 )
 
 // TestExcludedInEachPhase has the verb come while another campaign has the link, in
-// each phase, with the worker killed in the middle in half of them.
+// each phase, with the worker killed in the middle of the first.
 func TestExcludedInEachPhase(t *testing.T) {
 	w := stolenWorld(t)
 	w.slowly(50 * time.Millisecond)
@@ -36,7 +36,7 @@ func TestExcludedInEachPhase(t *testing.T) {
 				done <- w.Run(t.Context(), nil, "compromise", "--node", "bad", "--reason", "stolen in "+phase.String()).Code
 			}()
 			w.until("it is excluded", func() bool { return len(w.view.Standing().Exclusions) == 1 })
-			if phase == link.Staging || phase == link.Draining {
+			if phase == link.Staging {
 				w.restartWorker()
 			}
 			w.without("bad", map[keychain.LinkID]keychain.Epoch{"both": before + 1, "into": into})
@@ -190,6 +190,12 @@ func TestServersAwayInAnEmergency(t *testing.T) {
 		t.Errorf("exposed are %v", w.exposedNow(x))
 	}
 	w.opensNothing(t)
+	if r := w.Run(t.Context(), []string{"VAULT_ADDR=http://" + nobody(t)}, "readmit", "--site", "dc3", "--reason", "found"); r.Code != 6 {
+		t.Errorf("readmit without Vault: exit %d: %s", r.Code, r.Err)
+	}
+	if len(w.view.Standing().Exclusions) != 1 {
+		t.Error("it was readmitted though Vault gives it nothing")
+	}
 	w.lostNothing()
 }
 
