@@ -7,13 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
+
+	"github.com/keyorch/keyorch/e2e/devstack"
 )
 
 // binary is the keyorch that TestMain builds.
 var binary string
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(devstack.GCPercent)
 	dir, err := os.MkdirTemp("", "keyorch-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
