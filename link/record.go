@@ -40,6 +40,10 @@ type Attempt struct {
 	Minted time.Time `json:"minted,omitzero"`
 	// Urgent says that windows and freezes do not count for it.
 	Urgent bool `json:"urgent,omitempty"`
+	// Brief says that it drains no longer than it must, and asks no counters, and
+	// that its key does not grow old before it is used: an emergency, not merely a
+	// rotation for which windows do not count.
+	Brief bool `json:"brief,omitempty"`
 }
 
 // Quarantine is a downstream node that was left behind because the others were

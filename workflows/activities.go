@@ -129,11 +129,15 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		r.State = applied(r.State, link.Reported{Report: report, At: now}) // losses count
 	}
 	exposed, _ := a.shutOut(t, r.State)
+	if exposed != "" && q.Intent != ToAbort {
+		// In the same write: without the excluded nodes nobody could tell any more.
+		r.State = applied(r.State, link.Abort{Reason: exposed, At: now})
+	}
 	r.State, r.Quarantined = settle(r.State, declared, now), stillDeclared(r.Quarantined, declared)
 
 	change := Change{Sites: sites(t, r.State)}
 	adopted := r.State.Phase != link.Steady
-	attempt := link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows}
+	attempt := link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows, Brief: q.Urgent}
 	var renew string
 	if no := a.notNow(q, t, declared, r, now); no.Denied != "" && !adopted {
 		no.Record = r
@@ -143,6 +147,7 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	case adopted: // left in flight, or its nodes have changed
 		attempt.Minted = r.Last.Minted
 		attempt.Urgent = attempt.Urgent || r.Last.Urgent // what an emergency has begun is urgent still
+		attempt.Brief = attempt.Brief || r.Last.Brief
 		if renew = renewal(q, r, t.PolicyOf(declared).Tail, now); q.Intent != ToAbort {
 			renew = cmp.Or(renew, exposed)
 		}

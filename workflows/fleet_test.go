@@ -192,6 +192,34 @@ func TestTendCatchesUp(t *testing.T) {
 	})
 }
 
+// What an operator stopped is not caught up behind their back.
+func TestTendLeavesAloneWhatWasStopped(t *testing.T) {
+	for name, c := range map[string]struct {
+		record campaign.Record
+		begins bool
+	}{
+		"ended":   {campaign.Record{State: campaign.Ended}, true},
+		"aborted": {campaign.Record{State: campaign.Ended, Aborted: true}, false},
+		"paused":  {campaign.Record{State: campaign.Paused}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			timeless(t, func(t *testing.T) {
+				w := fleet(t, 1)
+				c.record.Name, c.record.Begun = night, time.Now()
+				w.putCampaign(c.record)
+				denial := campaign.Denial{Link: "l1", Site: "dc1", At: time.Now(), Reason: "maintenance"}
+				if err := (store{w}).Deny(t.Context(), night, []campaign.Denial{denial}); err != nil {
+					t.Fatal(err)
+				}
+				w.tend(20 * time.Second)
+				if begun := len(w.requests) > 0; begun != c.begins {
+					t.Errorf("started %+v", w.requests)
+				}
+			})
+		})
+	}
+}
+
 // TestTendOfLongNames catches up for what was itself catching up, again and again.
 func TestTendOfLongNames(t *testing.T) {
 	timeless(t, func(t *testing.T) {

@@ -16,10 +16,11 @@ func (a *Activities) gates(r link.Record, s link.State, reports []keychain.Repor
 	seen := link.Snapshot{
 		State: s, Reports: reports, Present: a.view.Present(s.Nodes()), Now: now, Drain: p.Drain, Quiet: p.Quiet,
 	}
-	if r.Last.Urgent {
+	if r.Last.Brief {
 		// Whoever has the old key could keep its counters going for ever.
 		seen.Drain, seen.Quiet = min(p.Drain, topology.DefaultDrain), 0
-	} else {
+	}
+	if !r.Last.Urgent {
 		c := p.Closed(now)
 		seen.Closed, seen.ClosedUntil = c.Reason, c.Until
 	}

@@ -81,7 +81,7 @@ func renewal(q BeginRequest, r link.Record, tail time.Duration, now time.Time) s
 // on with, or empty; then until is no later than when it will be. What came with
 // an emergency, or replaces a key that cannot be used, does not grow old.
 func expired(r link.Record, s link.State, tail time.Duration, now, until time.Time) (string, time.Time) {
-	if s.Phase != link.Staging || s.Restaging() || s.Since.IsZero() || r.Last.Urgent || tail <= 0 {
+	if s.Phase != link.Staging || s.Restaging() || s.Since.IsZero() || r.Last.Brief || tail <= 0 {
 		return "", until
 	}
 	due := s.Since.Add(tail)

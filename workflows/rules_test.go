@@ -126,3 +126,27 @@ func TestAnEmergencyAsksForANewerKey(t *testing.T) {
 		})
 	}
 }
+
+// Whoever does not care for windows still wants the old key to drain, and a key that
+// nobody could use to grow old.
+func TestOnlyAnEmergencyDrainsBriefly(t *testing.T) {
+	for name, c := range map[string]struct {
+		in       workflows.Batch
+		min, max float64
+	}{
+		"windows ignored": {workflows.Batch{IgnoreWindows: true}, 600, 610},
+		"an emergency":    {workflows.Batch{Urgent: true}, 5, 15},
+	} {
+		t.Run(name, func(t *testing.T) {
+			timeless(t, func(t *testing.T) {
+				w := ruled(t, topology.Policy{Drain: 10 * time.Minute, Wait: time.Minute, Tail: time.Hour}, "a")
+				in := c.in
+				in.Campaign, in.Intent, in.Links = theCampaign, workflows.ToRotate, []keychain.LinkID{"a"}
+				got := w.newRun(theCampaign).outcome(in).Links[0]
+				if got.Outcome != link.Rotated || got.Seconds < c.min || got.Seconds > c.max {
+					t.Errorf("it ended %+v", got)
+				}
+			})
+		})
+	}
+}

@@ -27,7 +27,7 @@ func (w *world) exclude(n keychain.NodeID) {
 // A link waits for a node, and the node is shut out. Nobody is awaited any more,
 // but the key that was staged is one that the node has: nobody may send with it.
 func TestWhatWasStagedForAnExcludedNodeIsNeverUsed(t *testing.T) {
-	for _, who := range []string{"the workflow that has it", "another that finds it", "an emergency"} {
+	for _, who := range []string{"the workflow that has it", "another that finds it", "another whose worker is killed", "an emergency"} {
 		t.Run(who, func(t *testing.T) {
 			timeless(t, func(t *testing.T) {
 				w := newWorld(t, pair("a"))
@@ -47,6 +47,15 @@ func TestWhatWasStagedForAnExcludedNodeIsNeverUsed(t *testing.T) {
 					})
 					w.exclude("a-down2")
 					in.Urgent = who == "an emergency"
+				}
+				if killed := false; who == "another whose worker is killed" {
+					w.outage = func(int) outage { // it has taken the link over, and nobody was told
+						if killed {
+							return fine
+						}
+						killed = true
+						return answerLost
+					}
 				}
 				w.when("a", func(r link.Record) bool { return r.State.Phase == link.Switching && r.State.To.Epoch == 2 }, func() {
 					t.Error("it was to send with the key that the excluded node has")

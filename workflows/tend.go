@@ -77,7 +77,7 @@ func bury(ctx context.Context, store Store, runs Runs, c campaign.Record, now ti
 // catchUps is the campaigns that are due for links that were skipped, one for each
 // site that is no longer in maintenance and each campaign that skipped it. A link
 // is caught up once, for the last campaign that skipped it; not if it has got a key
-// since, or is declared no more.
+// since, is declared no more, or that campaign was aborted or is paused.
 func catchUps(view View, now time.Time) []CampaignRequest {
 	t, standing := view.Topology(), view.Standing()
 	seen := map[keychain.LinkID]bool{}
@@ -89,6 +89,9 @@ func catchUps(view View, now time.Time) []CampaignRequest {
 				continue
 			}
 			seen[d.Link] = true
+			if c.Aborted || c.State == campaign.Paused {
+				continue // the operator wants nothing more of it to begin
+			}
 			r, _ := view.Record(d.Link)
 			_, still := standing.Maintained(d.Site, now)
 			if _, declared := t.Link(d.Link); declared && !still && !r.Last.Begun.After(d.At) {
