@@ -15,6 +15,11 @@ import (
 	"github.com/keyorch/keyorch/store"
 )
 
+// countersEvery is how often counters alone are worth a report, where nobody waits
+// for them. Traffic moves them all the time: with ten thousand links more often
+// would be hundreds of writes a second that tell nobody anything.
+const countersEvery = 5 * time.Minute
+
 // reports carries what one node has to say into the store: many links in one
 // transaction, only what has changed, and again until it stands there. A link's
 // later report takes the place of an earlier one that has not gone out.

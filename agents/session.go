@@ -61,7 +61,7 @@ func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.O
 	s := &session{inbox: newInbox(), post: p, live: live, ops: ops, tenure: tenure,
 		errands: make(map[keychain.LinkID]*errand), rounds: make(map[time.Time]*round)}
 	s.reports = &reports{
-		tenure: tenure, gather: gatherTime, every: p.Resync, retry: p.newBackoff(), log: p.log,
+		tenure: tenure, gather: gatherTime, every: countersEvery, retry: p.newBackoff(), log: p.log,
 		nonEmpty: make(chan struct{}, 1),
 		stored:   make(map[keychain.LinkID]store.Observation),
 		pending:  make(map[keychain.LinkID]letter),

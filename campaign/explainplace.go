@@ -163,9 +163,9 @@ func (p Place) ahead() (next, command string) {
 	}
 	switch {
 	case p.Excluded != "" && p.Node != "":
-		return "it gets no new keys until it is readmitted", fmt.Sprintf("keyorch readmit --node %s", p.Node)
+		return "it gets no new keys until it is readmitted", fmt.Sprintf("keyorch readmit --node %s --reason TEXT", p.Node)
 	case p.Excluded != "":
-		return "it gets no new keys until it is readmitted", fmt.Sprintf("keyorch readmit --site %s", p.Site)
+		return "it gets no new keys until it is readmitted", fmt.Sprintf("keyorch readmit --site %s --reason TEXT", p.Site)
 	case len(p.Absent) > 0:
 		return next, fmt.Sprintf("start the agent of site %s", p.Site)
 	case len(p.Awaited) > 0:

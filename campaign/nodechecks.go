@@ -116,7 +116,7 @@ func excludedNode(s subject) []Finding {
 		if e.Site != "" {
 			who = "--site " + string(e.Site)
 		}
-		out = append(out, Finding{Severity: Note, Node: n, Remedy: "keyorch readmit " + who,
+		out = append(out, Finding{Severity: Note, Node: n, Remedy: "keyorch readmit " + who + " --reason TEXT",
 			Reason: fmt.Sprintf("%s is excluded since %s%s: it gets no new key", n, stamp(e.Since), because(e.Reason))})
 	}
 	return out

@@ -61,6 +61,8 @@ type Record struct {
 	Selection Selection `json:"selection"`
 	// By is who or what asked: "operator", "schedule nightly".
 	By string `json:"by,omitempty"`
+	// Asked is why, in the words of whoever asked.
+	Asked string `json:"asked,omitempty"`
 	// Workflow is the ID of the workflow that runs it.
 	Workflow string `json:"workflow,omitempty"`
 	State    State  `json:"state"`

@@ -64,7 +64,7 @@ func (f *Fleet) PlanCampaign(ctx context.Context, q CampaignRequest) (campaign.R
 	}
 	f.prune(ctx)
 	begun := campaign.Begin(r, policy, statuses, now)
-	begun.Policy, begun.Reason = q.Policy, q.Reason
+	begun.Policy, begun.Reason, begun.Asked = q.Policy, q.Reason, q.Reason
 	if takes := campaign.Expected(waves, f.view.Record); takes > 0 {
 		begun.Expected = now.Add(takes)
 	}

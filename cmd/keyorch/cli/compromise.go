@@ -174,6 +174,7 @@ func (w *world) wouldExclude(e topology.Exclusion, left topology.Topology, ids [
 		rows = append(rows, []string{string(id), what})
 	}
 	table(w.app.out, []string{"LINK", "WOULD"}, rows)
+	w.warnOfItsSite(e)
 	_, err := fmt.Fprintf(w.app.out, "%d keys would be exposed; nothing was changed\n", len(e.Exposed))
 	return err
 }
@@ -224,6 +225,9 @@ has been given another key, which is made for them too, and has confirmed it.`,
 			return fault.New(fault.Refused, "readmit %s: it is not excluded", calledBy(e))
 		}
 		if err := w.openTemporal(ctx); err != nil {
+			return err
+		}
+		if err := w.report(ctx, e, out.quiet()); err != nil { // nobody can ask for it afterwards
 			return err
 		}
 		if err := w.provision(ctx, t, without(w.view.Standing(), e)); err != nil {

@@ -77,7 +77,15 @@ func (w *world) report(ctx context.Context, e topology.Exclusion, out format) er
 	}
 	_, _ = fmt.Fprintf(w.app.out, "%s is excluded since %s: %s. It could open:\n", calledBy(found), found.Since.Format(time.RFC3339), found.Reason)
 	table(w.app.out, []string{"LINK", "EPOCH", "EXPOSED AT", "IN USE UNTIL", "NOW"}, rows)
+	w.warnOfItsSite(found)
 	return nil
+}
+
+// warnOfItsSite says what excluding a node cannot do: Vault knows sites, not nodes.
+func (w *world) warnOfItsSite(e topology.Exclusion) {
+	if n, ok := w.view.Topology().Node(e.Node); ok {
+		_, _ = fmt.Fprintf(w.app.out, "The agent of site %s may still open keys of the site's other nodes. If it is not to be trusted: keyorch compromise --site %s\n", n.Site, n.Site)
+	}
 }
 
 // exposureOf finds out since when nobody accepts an exposed key any more.

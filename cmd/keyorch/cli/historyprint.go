@@ -35,6 +35,7 @@ func printCampaignPast(w io.Writer, now time.Time, o campaignPast, waves []wave)
 	t := telling{w}
 	t.say("Campaign", "%s (%s)", o.Name, o.Kind)
 	t.say("By", "%s", o.By)
+	t.say("Asked for", "%s", o.Asked)
 	t.say("Policy", "%s", o.Policy)
 	t.say("Links", "%v: %v", o.Selection, o.Tally)
 	t.say("State", "%s since %s", o.State, stamp(o.Since))

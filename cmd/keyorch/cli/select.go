@@ -20,12 +20,12 @@ type selecting struct {
 func selectFlags(c *cobra.Command) *selecting {
 	s := &selecting{}
 	f := c.Flags()
-	f.StringVarP(&s.Selector, "selector", "l", "", "links whose labels match, as in tier=core,region!=eu")
-	f.StringVar(&s.NodeSelector, "node-selector", "", "links with a node whose labels match")
-	f.StringVar(&s.SiteSelector, "site-selector", "", "links with a node at a site whose labels match")
-	f.StringVar((*string)(&s.Site), "site", "", "links with a node at this site")
-	f.StringVar((*string)(&s.Node), "node", "", "links of this node")
-	f.StringVar(&s.Selection.Policy, "of-policy", "", "links that name this policy")
+	f.VarP(once(&s.Selector), "selector", "l", "links whose labels match, as in tier=core,region!=eu")
+	f.Var(once(&s.NodeSelector), "node-selector", "links with a node whose labels match")
+	f.Var(once(&s.SiteSelector), "site-selector", "links with a node at a site whose labels match")
+	f.Var(once((*string)(&s.Site)), "site", "links with a node at this site")
+	f.Var(once((*string)(&s.Node)), "node", "links of this node")
+	f.Var(once(&s.Selection.Policy), "of-policy", "links that name this policy")
 	f.BoolVar(&s.All, "all", false, "every link")
 	return s
 }
@@ -75,4 +75,30 @@ func policyFor(t topology.Topology, asked string, links []keychain.LinkID) (stri
 		common = l.Policy
 	}
 	return common, nil
+}
+
+// onceFlag is a text that may be given once: the second would silently take the
+// place of the first.
+type onceFlag struct{ text *string }
+
+func once(text *string) *onceFlag { return &onceFlag{text} }
+
+// String and Type are for --help.
+func (o *onceFlag) String() string {
+	if o.text == nil {
+		return ""
+	}
+	return *o.text
+}
+
+// Type is what --help calls it.
+func (o *onceFlag) Type() string { return "string" }
+
+// Set refuses a second value.
+func (o *onceFlag) Set(s string) error {
+	if *o.text != "" {
+		return fault.New(fault.Invalid, "it is given twice, as %q and %q: use a selector for several", *o.text, s)
+	}
+	*o.text = s
+	return nil
 }

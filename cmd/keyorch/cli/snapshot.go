@@ -63,8 +63,9 @@ func (w *world) snapshot(id keychain.LinkID) (s link.Snapshot, record link.Recor
 }
 
 func (w *world) explain(id keychain.LinkID) link.Explanation {
-	s, _, _ := w.snapshot(id)
-	return link.Explain(id, s)
+	s := w.sight()
+	x, _, _ := s.snapshot(id)
+	return s.explained(id, x)
 }
 
 func (s *sight) snapshot(id keychain.LinkID) (x link.Snapshot, record link.Record, ok bool) {
@@ -152,18 +153,10 @@ func (s *sight) excluded(l topology.Link) []string {
 	var out []string
 	for _, n := range nodesOf(l) {
 		if e, ok := s.standing.Excludes(s.topology, n); ok {
-			out = append(out, fmt.Sprintf("%s since %s: %s: keyorch readmit --%s", n, stamp(e.Since), e.Reason, flagOf(e)))
+			out = append(out, fmt.Sprintf("%s since %s: %s: keyorch readmit --%s --reason TEXT", n, stamp(e.Since), e.Reason, calledBy(e)))
 		}
 	}
 	return out
-}
-
-// flagOf is how a verb is told whom an exclusion is about.
-func flagOf(e topology.Exclusion) string {
-	if e.Site != "" {
-		return "site " + string(e.Site)
-	}
-	return "node " + string(e.Node)
 }
 
 // nodesOf is every declared node of a link once, sorted.

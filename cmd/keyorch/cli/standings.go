@@ -64,7 +64,7 @@ func (s *sight) stand(id keychain.LinkID, r campaign.Record, wave campaign.WaveS
 	st := campaign.Stand(record, r.Name, wave.Begun, s.now, r.Wait, denied)
 	if st.Outcome == string(link.Held) || st.Outcome == campaign.InFlight {
 		x, _, _ := s.snapshot(id)
-		st.Reason = cmp.Or(link.Explain(id, x).Reason, st.Reason)
+		st.Reason = cmp.Or(s.explained(id, x).Reason, st.Reason)
 	}
 	return st
 }

@@ -170,7 +170,7 @@ func (s *sight) statusOf(id keychain.LinkID, denied []denial) linkStatus {
 		l.age.max = x.MaxAge > 0 && l.age.is > x.MaxAge
 		l.age.warn = l.age.max || x.WarnAge > 0 && l.age.is > x.WarnAge
 	}
-	l.Reason = link.Explain(id, x).Reason
+	l.Reason = s.explained(id, x).Reason
 	if !ok {
 		l.Reason = "it has no key yet: keyorch rotate " + string(id)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/tui"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
@@ -35,7 +36,7 @@ func (w *world) watch(ctx context.Context, names []string, out format) error {
 		}
 	}
 	if !w.app.fullScreen() {
-		return tui.Lines(ctx, w.app.out, s, watchEvery)
+		return w.watchLines(ctx, s)
 	}
 	o := &operator{world: w}
 	aside, stop := context.WithCancel(ctx)
@@ -44,6 +45,32 @@ func (w *world) watch(ctx context.Context, names []string, out format) error {
 	defer stop()
 	s.next = u.next
 	return tui.Run(ctx, w.app.in, w.app.out, s, o)
+}
+
+// watchLines prints lines, until a campaign that was named has ended.
+func (w *world) watchLines(ctx context.Context, s *screens) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if s.campaign != "" {
+		go func() {
+			defer stop()
+			look := time.NewTicker(watchEvery)
+			defer look.Stop()
+			for last := false; ; { // it is told of once more when it has ended
+				select {
+				case <-ctx.Done():
+					return
+				case <-look.C:
+				}
+				if last {
+					return
+				}
+				c, _ := w.view.Campaign(s.campaign)
+				last = c.State == campaign.Ended
+			}
+		}()
+	}
+	return tui.Lines(ctx, w.app.out, s, watchEvery)
 }
 
 // fullScreen reports whether there is a terminal that can do more than lines.

@@ -46,7 +46,7 @@ func (s *sight) whyLink(id keychain.LinkID) whyOutput {
 	declared, _ := s.topology.Link(id)
 	o := whyOutput{
 		Link: id, Policy: declared.Policy, Campaign: record.Last.Campaign, Owner: record.Owner, Turn: x.State.Turn, Since: x.State.Since,
-		Last: record.Last, Completed: record.Completed, KeySince: x.KeySince, Why: link.Explain(id, x),
+		Last: record.Last, Completed: record.Completed, KeySince: x.KeySince, Why: s.explained(id, x),
 		Drift: link.Drift(record.State, x.Reports), Repaired: s.repairs(id, time.Time{}),
 		Maintenance: x.Maintained, Excluded: s.excluded(declared), Quarantined: x.Quarantined,
 		Campaigns: s.driving(id, record),
