@@ -19,8 +19,8 @@ import (
 // redraw and redrawLink are how often the live line is drawn anew: less often for
 // thousands of links, all of which are looked at.
 const (
-	redraw     = 200 * time.Millisecond
-	redrawLink = 50 * time.Microsecond
+	redraw     = 100 * time.Millisecond
+	redrawLink = 20 * time.Microsecond
 )
 
 // rotateOutput is what `rotate -o json` prints.
