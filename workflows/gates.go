@@ -66,8 +66,9 @@ func missing(s link.State, declared topology.Link, p topology.Policy, now, until
 // first saw the link drain: clocks that differ between workers, or that jump,
 // can only make it longer.
 type drains struct {
-	mu   sync.Mutex
-	from map[drainKey]*drain
+	mu sync.Mutex
+	// from has one drain a link at most: another worker may end it, and nobody says.
+	from map[keychain.LinkID]*drain
 }
 
 type drainKey struct {
@@ -78,6 +79,7 @@ type drainKey struct {
 // drain is one link that drains: since when, and since when each node's counter of
 // the old key has stood still.
 type drain struct {
+	turn     keychain.Turn
 	since    time.Time
 	counters []link.Quieted
 }
@@ -85,12 +87,14 @@ type drain struct {
 // of is the drain of k, which begins now if it was not known. The lock is held.
 func (d *drains) of(k drainKey, now time.Time) *drain {
 	if d.from == nil {
-		d.from = map[drainKey]*drain{}
+		d.from = map[keychain.LinkID]*drain{}
 	}
-	if d.from[k] == nil {
-		d.from[k] = &drain{since: now}
+	known := d.from[k.link]
+	if known == nil || known.turn != k.turn {
+		known = &drain{turn: k.turn, since: now}
+		d.from[k.link] = known
 	}
-	return d.from[k]
+	return known
 }
 
 func (d *drains) since(k drainKey, now time.Time) time.Time {
@@ -124,5 +128,7 @@ func (d *drains) quieted(k drainKey, s link.State, reports []keychain.Report, no
 func (d *drains) forget(k drainKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.from, k)
+	if known := d.from[k.link]; known != nil && known.turn == k.turn {
+		delete(d.from, k.link)
+	}
 }
