@@ -35,7 +35,7 @@ func (a *attempt) findDrift(ctx context.Context, e *errand) {
 // counting reports whether somebody may wait for the counter of an old key to
 // stand still: the device counts, and is to accept more than one key.
 func (a *attempt) counting() bool {
-	return a.seen.whole && len(a.order.Accept) > 1 && a.seen.down.Packets != nil
+	return a.seen.whole && len(a.order.Accept) > 1 && (a.seen.down.Packets != nil || a.seen.up.Packets != nil)
 }
 
 // differences is what seen shows other than o asks for. Another key under an
@@ -133,4 +133,29 @@ func (a *attempt) unexpected(err error) error {
 		}
 	}
 	return err
+}
+
+const (
+	// firstCount is after how many times Counting a device is first looked at for
+	// its counters: most rotations are over by then.
+	firstCount = 2
+	// mostCounts is after how many looks nobody is taken to wait for them any more:
+	// a link may be held for weeks.
+	mostCounts = 300
+)
+
+// countNext is when a device that counts is looked at next. It gets as seldom as
+// any other when the order has stood for long.
+func (a *attempt) countNext(e *errand) time.Duration {
+	if e.countedTurn != a.order.Turn {
+		e.countedTurn, e.counted = a.order.Turn, 0
+	}
+	e.counted++
+	switch {
+	case e.counted == 1:
+		return firstCount * a.Counting
+	case e.counted > mostCounts:
+		return a.Resync
+	}
+	return a.Counting
 }

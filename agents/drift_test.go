@@ -210,6 +210,9 @@ func TestCountersAreReportedWhileTwoKeysAreAccepted(t *testing.T) {
 		}
 		w.order(store.Order{Node: "n1", Link: theLink, Turn: 2, Accept: w.wants(theLink, 3, 4), Send: w.want(theLink, 4)})
 		first := w.reported("n1", theLink, atTurn(2))
+		time.Sleep(1100 * time.Millisecond) // the first time it takes longer
+		synctest.Wait()
+		first.At = first.At.Add(time.Second)
 		for range 5 { // also when it stands still: that is what is waited for
 			time.Sleep(1100 * time.Millisecond)
 			synctest.Wait()
@@ -221,6 +224,13 @@ func TestCountersAreReportedWhileTwoKeysAreAccepted(t *testing.T) {
 		}
 		if ops := len(d.ops); ops != 4 {
 			t.Errorf("did %q", d.ops)
+		}
+		time.Sleep(10 * time.Minute) // nobody waits for that long
+		synctest.Wait()
+		before = w.count(&w.reports)
+		time.Sleep(time.Minute)
+		if n := w.count(&w.reports) - before; n > 7 {
+			t.Errorf("%d reports in a minute of an order that has stood for long", n)
 		}
 		w.order(store.Order{Node: "n1", Link: theLink, Turn: 3, Accept: w.wants(theLink, 4), Send: w.want(theLink, 4)})
 		w.reported("n1", theLink, atTurn(3))

@@ -83,7 +83,9 @@ func (a *attempt) next(e *errand, err error) time.Duration {
 	switch {
 	case err != nil || !a.seen.whole:
 	case a.counting():
-		wait = min(wait, a.Counting)
+		wait = min(wait, a.countNext(e))
+	case len(a.order.Accept) > 1: // a key that was confirmed must not be missing for long
+
 	case a.order.Send.IsZero() || !a.node.Upstream.Capabilities().CounterBound:
 		wait = a.Idle - rand.N(a.Idle/5)
 	}

@@ -55,6 +55,10 @@ type errand struct {
 	// obeyed, until that is put right.
 	drift []string
 	seen  time.Time // when the order was; zero once it is confirmed
+	// counted is how often a device that counts was looked at under the order of
+	// countedTurn.
+	counted     int
+	countedTurn keychain.Turn
 }
 
 func newSession(p *post, live, ops context.Context, tenure Tenure, obs []store.Observation) *session {

@@ -81,7 +81,14 @@ type drainKey struct {
 type drain struct {
 	turn     keychain.Turn
 	since    time.Time
-	counters []link.Quieted
+	counters []counted
+}
+
+// counted is one node's counter, and when a report last had it: at by the node's
+// clock, heard by ours.
+type counted struct {
+	link.Quieted
+	at, heard time.Time
 }
 
 // of is the drain of k, which begins now if it was not known. The lock is held.
@@ -113,16 +120,26 @@ func (d *drains) quieted(k drainKey, s link.State, reports []keychain.Report, no
 		if i < 0 || !slices.Contains(s.Downstream, r.Node) {
 			continue
 		}
-		seen := link.Quieted{Node: r.Node, Epoch: s.From.Epoch, Packets: r.Counters[i].Packets, Since: now}
-		j := slices.IndexFunc(drain.counters, func(q link.Quieted) bool { return q.Node == r.Node })
+		q := link.Quieted{Node: r.Node, Epoch: s.From.Epoch, Packets: r.Counters[i].Packets, Since: now}
+		seen := counted{Quieted: q, at: r.At, heard: now}
+		j := slices.IndexFunc(drain.counters, func(c counted) bool { return c.Node == r.Node })
 		switch {
 		case j < 0:
 			drain.counters = append(drain.counters, seen)
 		case drain.counters[j].Packets != seen.Packets:
 			drain.counters[j] = seen
+		case !drain.counters[j].at.Equal(r.At): // read again, and still the same
+			drain.counters[j].at, drain.counters[j].heard = r.At, now
 		}
 	}
-	return slices.Clone(drain.counters)
+	var quiet []link.Quieted
+	for _, c := range drain.counters {
+		// A counter that nobody has read since proves nothing: what counts is the time
+		// between two reports.
+		c.Since = c.Since.Add(now.Sub(c.heard))
+		quiet = append(quiet, c.Quieted)
+	}
+	return quiet
 }
 
 func (d *drains) forget(k drainKey) {

@@ -3,11 +3,13 @@ package workflows_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/topology"
@@ -202,4 +204,23 @@ func TestWhoIsNotToComeBackIsNotTakenBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An operator's command may die between writing an exclusion and starting what
+// follows from it: a worker starts it then, once.
+func TestAnExclusionWithoutItsCampaignGetsIt(t *testing.T) {
+	timeless(t, func(t *testing.T) {
+		w := fleet(t, 2)
+		w.locked(func() {
+			w.standing.Exclusions = []topology.Exclusion{{Node: "l1-down2", Reason: "stolen", Since: time.Now(), Campaign: "compromise-1"}}
+		})
+		w.tend(30 * time.Second)
+		if len(w.requests) > 0 {
+			t.Fatalf("started %+v before the operator could", w.requests)
+		}
+		w.tend(2 * time.Minute)
+		if len(w.requests) == 0 || w.requests[0].Kind != campaign.Emergency || !slices.Equal(w.requests[0].Selection.Links, []keychain.LinkID{"l1"}) {
+			t.Errorf("started %+v", w.requests)
+		}
+	})
 }

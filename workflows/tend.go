@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // Campaigns starts Campaign workflows and knows which of them run.
@@ -46,6 +47,11 @@ func Tend(ctx context.Context, store Store, view View, campaigns Campaigns, log 
 		for _, c := range view.Campaigns() {
 			if c.State != campaign.Ended && now.Sub(c.Begun) > lostAfter {
 				bury(ctx, store, campaigns, c, now, log)
+			}
+		}
+		for _, in := range unfinished(view, now) {
+			if err := campaigns.StartCampaign(ctx, in); err == nil {
+				log.WarnContext(ctx, "an exclusion had no campaign: its links get new keys", "campaign", in.Name)
 			}
 		}
 		for _, in := range catchUps(view, now) {
@@ -122,4 +128,33 @@ func catchUpName(site keychain.SiteID, skipped string) string {
 		name = fmt.Sprintf("catch-up-%s-%08x", site, crc32.ChecksumIEEE([]byte(skipped)))
 	}
 	return name
+}
+
+// unfinished is the campaigns of exclusions that were written down by an operator
+// whose command did not come to start them, as long as that would help.
+func unfinished(view View, now time.Time) []CampaignRequest {
+	var due []CampaignRequest
+	t, standing := view.Topology(), view.Standing()
+	for _, e := range standing.Exclusions {
+		_, begun := view.Campaign(e.Campaign)
+		if e.Campaign == "" || begun || now.Sub(e.Since) < lostAfter {
+			continue
+		}
+		one := t.Without(topology.Standing{Exclusions: []topology.Exclusion{e}})
+		var ids []keychain.LinkID
+		for _, r := range view.Records() {
+			l, ok := one.Link(r.Link)
+			rest := ok && len(l.Upstream) > 0 && len(l.Downstream) > 0
+			has := slices.ContainsFunc(r.State.Nodes(), func(n keychain.NodeID) bool { _, out := standing.Excludes(t, n); return out })
+			if rest && has {
+				ids = append(ids, r.Link)
+			}
+		}
+		if len(ids) > 0 {
+			due = append(due, CampaignRequest{
+				Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: "an exclusion", Reason: e.Reason,
+			})
+		}
+	}
+	return due
 }
