@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/keyorch/keyorch/campaign"
@@ -75,9 +74,4 @@ func (w *world) workflowOf(c campaign.Record) string {
 		return c.Workflow
 	}
 	return c.Name
-}
-
-// labelled is the campaigns, the newest first, that are in one of the states.
-func (w *world) campaigns(states ...campaign.State) []campaign.Record {
-	return slices.DeleteFunc(w.view.Campaigns(), func(c campaign.Record) bool { return !slices.Contains(states, c.State) })
 }

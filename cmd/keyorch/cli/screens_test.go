@@ -56,10 +56,8 @@ func linkName(i int) keychain.LinkID { return keychain.LinkID(fmt.Sprintf("l%05d
 func fleetOf(n int) *fakeFacts {
 	f := &fakeFacts{denials: map[string][]campaign.Denial{}}
 	f.topology.Nodes = []topology.Node{{Name: "a1"}, {Name: "b1"}}
-	var ids []keychain.LinkID
 	for i := range n {
 		id := linkName(i)
-		ids = append(ids, id)
 		f.topology.Links = append(f.topology.Links, topology.Link{Name: id, Upstream: []keychain.NodeID{"a1"}, Downstream: []keychain.NodeID{"b1"}})
 		r := link.Record{Link: id, State: link.New([]keychain.NodeID{"a1"}, []keychain.NodeID{"b1"})}
 		r.State.To = link.Key{Ref: keychain.Ref{Epoch: 2}}

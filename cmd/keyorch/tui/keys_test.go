@@ -131,7 +131,7 @@ func TestAPauseIsOfTheCampaignThatWasShown(t *testing.T) {
 	m := operate(at(t, 80, 24, runningScreen(), &fakeSource{}, a), "p", "x")
 	other := runningScreen()
 	other.Campaign.Name = "another"
-	m = operate(feed(m, screenMsg{screen: other, at: noon}), "enter")
+	operate(feed(m, screenMsg{screen: other, at: noon}), "enter")
 	if want := []string{"pause nightly-20260412 x"}; !slices.Equal(a.did, want) {
 		t.Errorf("it did %q", a.did)
 	}

@@ -57,7 +57,6 @@ type model struct {
 
 	selected string // a held link
 	row      int    // where it was
-	top      int    // the first held link that is shown
 
 	pane   pane
 	prompt *prompt
