@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
+	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/workflows"
 )
@@ -33,8 +34,9 @@ func TestHistoriesReplay(t *testing.T) {
 	defer c.Close()
 	for _, story := range []struct {
 		name string
-		tell func(w *world, c client.Client) (campaign string)
+		tell func(w *world, c client.Client) (workflow string)
 	}{
+		{"campaign", tellCampaign},
 		{"rotated", tellRotated},
 		{"held", tellHeld},
 		{"aborted", tellAborted},
@@ -57,8 +59,13 @@ func TestHistoriesReplay(t *testing.T) {
 	w.noReuse()
 }
 
-func tellRotated(w *world, _ client.Client) string {
+// tellCampaign is the campaign itself, and tellRotated its one batch.
+func tellCampaign(w *world, _ client.Client) string {
 	return w.rotate(0, "dc1-dc2", "dc2-dc1").Campaign
+}
+
+func tellRotated(w *world, _ client.Client) string {
+	return workflows.BatchID(w.rotate(0, "dc1-dc2", "dc2-dc1").Campaign, 0)
 }
 
 // tellHeld holds one of two links until its node is back.
@@ -66,7 +73,7 @@ func tellHeld(w *world, _ client.Client) string {
 	w.agents["dc3"].Kill()
 	r := w.rotate(4, "dc1-dc2", "dc1-dc3", "--timeout", "2s")
 	w.startAgent("dc3")
-	return r.Campaign
+	return workflows.BatchID(r.Campaign, 0)
 }
 
 func tellAborted(w *world, _ client.Client) string {
@@ -91,15 +98,19 @@ func tellCancelled(w *world, c client.Client) string {
 	return owner
 }
 
-// tellRefused asks for a link that another campaign is rotating.
-func tellRefused(w *world, _ client.Client) string {
+// tellRefused asks for a link that another campaign is rotating. The verb would
+// refuse that itself.
+func tellRefused(w *world, c client.Client) string {
 	w.slowly(200 * time.Millisecond)
 	defer w.slowly(0)
 	ended := w.rotating("dc1-dc2")
 	w.untilPhase("dc1-dc2", link.Staging)
-	r := w.rotate(3, "dc1-dc2", "dc1-dc3")
+	const id = "late"
+	must(w.t, wiring.Campaigns{Client: c}.Start(w.t.Context(), id, workflows.Batch{
+		Campaign: id, Intent: workflows.ToRotate, Links: []keychain.LinkID{"dc1-dc2", "dc1-dc3"},
+	}))
 	ended(0)
-	return r.Campaign
+	return id
 }
 
 // tellLost has a sender lose its counter when it has just switched, so that the
@@ -152,6 +163,7 @@ func (w *world) history(c client.Client, id string) *historypb.History {
 func replay(h *historypb.History) error {
 	r := worker.NewWorkflowReplayer()
 	r.RegisterWorkflow(workflows.Rotate)
+	r.RegisterWorkflow(workflows.Campaign)
 	started := h.Events[0].GetWorkflowExecutionStartedEventAttributes()
 	return r.ReplayWorkflowHistoryWithOptions(nil, h, worker.ReplayWorkflowHistoryOptions{
 		OriginalExecution: workflow.Execution{ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId()},

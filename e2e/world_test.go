@@ -205,8 +205,11 @@ func (w *world) until(what string, ok func() bool) {
 	sub := w.view.Subscribe(nil)
 	defer sub.Close()
 	over := time.After(patience)
+	look := time.NewTicker(50 * time.Millisecond) // packets are no news of a link
+	defer look.Stop()
 	for !ok() {
 		select {
+		case <-look.C:
 		case <-sub.C:
 			sub.Take()
 		case <-over:
