@@ -142,10 +142,9 @@ func TestTwoRotationsOfOneLink(t *testing.T) {
 	w.Lab.Network.Node("dc2-spine1").Slow(300 * time.Millisecond)
 	ended := w.rotating("dc1-dc2")
 	w.untilPhase("dc1-dc2", link.Staging)
-	first := w.record("dc1-dc2").Owner
-	r := w.rotate(3, "dc1-dc2")
-	if got := result(t, r, "dc1-dc2"); got.Outcome != link.Denied || !strings.Contains(got.Reason, first) {
-		t.Errorf("the second rotation got %+v, want it refused with the name of %s", got, first)
+	first := w.record("dc1-dc2").Last.Campaign
+	if said := w.keyorch(3, "rotate", "dc1-dc2"); !strings.Contains(said.Err, first) {
+		t.Errorf("the second rotation got %q, want it refused with the name of %s", said.Err, first)
 	}
 	ended(0)
 	w.noLoss()
@@ -193,6 +192,7 @@ func TestAdoptsWhatATerminatedWorkflowLeft(t *testing.T) {
 	w := rotatingWorld(t)
 	w.agents["dc3"].Kill()
 	w.rotate(4, "dc1-dc3", "--timeout", "2s")
+	w.terminate(w.record("dc1-dc3").Last.Campaign)
 	w.terminate(w.record("dc1-dc3").Owner)
 	w.startAgent("dc3")
 	r := w.rotate(0, "dc1-dc3")
