@@ -148,17 +148,29 @@ func (c *checker) node(d document, n Node) {
 	if len(device.problems) > 0 {
 		return
 	}
-	why := device.capabilities.CannotStage()
-	if c.kinds == nil || why == "" {
+	if c.kinds == nil {
 		return
 	}
 	// Links that are declared here as well get the problem themselves.
-	if links := slices.DeleteFunc(slices.Clone(c.usedBy[n.Name]), func(l keychain.LinkID) bool { return c.inSource[KindLink+" "+string(l)] }); len(links) > 0 {
-		c.say(d, path{"spec", "device"}, fmt.Sprintf("the device cannot stage while %s: %s", useIt(links), why), stageHint)
+	links := slices.DeleteFunc(slices.Clone(c.usedBy[n.Name]), func(l keychain.LinkID) bool { return c.inSource[KindLink+" "+string(l)] })
+	if why := device.capabilities.CannotStage(); why != "" {
+		if len(links) > 0 {
+			c.say(d, path{"spec", "device"}, fmt.Sprintf("the device cannot stage while %s: %s", useIt(links), why), stageHint)
+		}
+		return
+	}
+	for _, id := range links {
+		l, _ := c.declared.Link(id)
+		if why := c.partIn(n, l); why != "" {
+			c.say(d, path{"spec", "device"}, fmt.Sprintf("the device cannot take part while %s: %s", useIt([]keychain.LinkID{id}), why), partHint)
+		}
 	}
 }
 
-const stageHint = "choose a device, or parameters, with which a second key can be installed without being used"
+const (
+	stageHint = "choose a device, or parameters, with which a second key can be installed without being used"
+	partHint  = "change the parameters of the device, or the sides of the link on which the node stands"
+)
 
 // useIt says that links use something.
 func useIt(links []keychain.LinkID) string {
@@ -199,13 +211,14 @@ func (c *checker) link(d document, l Link) {
 				continue
 			}
 			seen[name] = true
-			c.stages(d, at, name)
+			c.stages(d, at, name, l)
 		}
 	}
 }
 
 // stages refuses a node whose device cannot hold two keys without switching.
-func (c *checker) stages(d document, at path, name keychain.NodeID) {
+// It refuses one that cannot play its part in l as well.
+func (c *checker) stages(d document, at path, name keychain.NodeID, l Link) {
 	n, ok := c.nodes[name]
 	if !ok || c.kinds == nil {
 		return
@@ -215,6 +228,8 @@ func (c *checker) stages(d document, at path, name keychain.NodeID) {
 	case len(device.problems) == 0:
 		if why := device.capabilities.CannotStage(); why != "" {
 			c.say(d, at, fmt.Sprintf("the device of node %q (kind %s) cannot stage: %s", name, n.Device.Kind, why), stageHint)
+		} else if why := c.partIn(n, l); why != "" {
+			c.say(d, at, fmt.Sprintf("the device of node %q (kind %s) cannot take part: %s", name, n.Device.Kind, why), partHint)
 		}
 	case c.inSource[KindNode+" "+string(name)]: // the node's own document has the problem
 	default:

@@ -27,17 +27,31 @@ func (c *checker) device(n Node) device {
 		return known
 	}
 	var d device
-	ask, ok := c.kinds[n.Device.Kind]
+	kind, ok := c.kinds[n.Device.Kind]
 	if !ok {
 		d.problems = []finding{{at: path{"spec", "device", "kind"}, message: fmt.Sprintf("there is no device kind %q", n.Device.Kind),
 			hint: kindHint(n.Device.Kind, slices.Sorted(maps.Keys(c.kinds)))}}
-	} else if capabilities, err := ask(n.Device); err != nil {
+	} else if capabilities, err := kind.Check(n.Device); err != nil {
 		d.problems = refusals(err)
 	} else {
 		d.capabilities = capabilities
 	}
 	c.devices[n.Name] = d
 	return d
+}
+
+// partIn says why the device of n, whose parameters are in order, cannot play its
+// part in l, or is empty.
+func (c *checker) partIn(n Node, l Link) string {
+	kind := c.kinds[n.Device.Kind]
+	if kind.Part == nil {
+		return ""
+	}
+	err := kind.Part(n.Device, Part{Link: l.Name, Sends: slices.Contains(l.Upstream, n.Name), Accepts: slices.Contains(l.Downstream, n.Name)})
+	if err == nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // refusals are what a kind of device says against the parameters of one, taken

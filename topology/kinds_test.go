@@ -11,25 +11,31 @@ import (
 
 // someKinds are device kinds of every sort: two that can stage, two that cannot.
 func someKinds() topology.Kinds {
-	can := func(accept int, separate bool) func(topology.Device) (keychain.Capabilities, error) {
-		return func(topology.Device) (keychain.Capabilities, error) {
+	can := func(accept int, separate bool) topology.Kind {
+		return topology.Kind{Check: func(topology.Device) (keychain.Capabilities, error) {
 			return keychain.Capabilities{AcceptMany: accept, SwitchSeparate: separate}, nil
-		}
+		}}
 	}
 	return topology.Kinds{
 		"sim": can(2, true),
-		"picky": func(topology.Device) (keychain.Capabilities, error) {
+		"picky": {Check: func(topology.Device) (keychain.Capabilities, error) {
 			return keychain.Capabilities{}, fault.Wrap(fault.Invalid, errors.Join(
 				fieldError{"command[1]", "it is empty"}, fieldError{"env.PATH", "it is not absolute"}, errors.New("and more")), "check the device")
-		},
+		}},
 		"single": can(1, true),
 		"direct": can(2, false),
-		"exec": func(d topology.Device) (keychain.Capabilities, error) {
+		"exec": {Check: func(d topology.Device) (keychain.Capabilities, error) {
 			if command, ok := d.Params["command"].([]any); !ok || len(command) == 0 {
 				return keychain.Capabilities{}, errors.New("command is missing:\nlist the program and its arguments")
 			}
 			return keychain.Capabilities{AcceptMany: 4, SwitchSeparate: true}, nil
-		},
+		}},
+		"both": {Check: can(2, true).Check, Part: func(_ topology.Device, p topology.Part) error {
+			if p.Sends && p.Accepts {
+				return nil
+			}
+			return fault.New(fault.Invalid, "on link %s it must stand on both sides", p.Link)
+		}},
 	}
 }
 

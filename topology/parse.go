@@ -9,12 +9,29 @@ import (
 	"github.com/keyorch/keyorch/keychain"
 )
 
-// Kinds are the kinds of device that there are. Each function checks the
-// parameters of one device and says what that device can do; its error is shown
-// to the operator. An error that joins several, as errors.Join does, makes one
-// problem of each, and one with a method Field() string, which gives
-// "command[0]" or the like, is shown at that parameter.
-type Kinds map[string]func(Device) (keychain.Capabilities, error)
+// Kinds are the kinds of device that there are.
+type Kinds map[string]Kind
+
+// Kind is what one kind of device says about what is declared.
+type Kind struct {
+	// Check checks the parameters of one device and says what that device can do;
+	// its error is shown to the operator. An error that joins several, as
+	// errors.Join does, makes one problem of each, and one with a method
+	// Field() string, which gives "command[0]" or the like, is shown at that
+	// parameter.
+	Check func(Device) (keychain.Capabilities, error)
+	// Part says why the device, whose parameters are in order, cannot take part in
+	// a link as declared; nil means that it can. A Kind without it takes part in
+	// any link.
+	Part func(Device, Part) error
+}
+
+// Part is the part that a node plays in one link.
+type Part struct {
+	Link    keychain.LinkID
+	Sends   bool // it is an upstream node
+	Accepts bool // it is a downstream node
+}
 
 // Parse reads every document of the sources. References may lead to what the
 // sources declare or to what is declared already; an object of the sources

@@ -304,3 +304,32 @@ func TestLookups(t *testing.T) {
 		t.Errorf("no policy: %+v", got)
 	}
 }
+
+func TestADeviceThatIsDeclaredAnewStillFitsItsLinks(t *testing.T) {
+	const links = `
+apiVersion: keyorch/v1
+kind: Site
+metadata: {name: dc1}
+---
+apiVersion: keyorch/v1
+kind: Node
+metadata: {name: n1}
+spec: {site: dc1, device: {kind: sim}}
+---
+apiVersion: keyorch/v1
+kind: Node
+metadata: {name: n2}
+spec: {site: dc1, device: {kind: sim}}
+---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: l1}
+spec: {upstream: [n1], downstream: [n2]}
+`
+	declared := parse(t, links, topology.Topology{})
+	anew := "apiVersion: keyorch/v1\nkind: Node\nmetadata: {name: n2}\nspec: {site: dc1, device: {kind: both}}\n"
+	_, err := topology.Parse([]topology.Source{{Name: "anew.yaml", Data: []byte(anew)}}, someKinds(), declared)
+	if want := "the device cannot take part while link l1 uses it: on link l1 it must stand on both sides"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}

@@ -89,5 +89,5 @@ func New(node keychain.NodeID, fields map[string]any) (*Device, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "device of %s", node)
 	}
-	return &Device{node: node, config: c, name: filepath.Base(c.command[0]), busy: map[turnstile]chan struct{}{}}, nil
+	return &Device{node: node, config: c, name: filepath.Base(c.command[0])}, nil
 }

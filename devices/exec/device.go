@@ -3,8 +3,8 @@ package exec
 import (
 	"context"
 	"slices"
-	"sync"
 
+	"github.com/keyorch/keyorch/devices/turnstile"
 	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -19,12 +19,11 @@ type Device struct {
 	node keychain.NodeID
 	name string // of the program, as messages call it
 
-	mu   sync.Mutex
-	busy map[turnstile]chan struct{} // each holds one token while a run goes on
+	busy turnstile.Turnstile[run] // one at a time of each
 }
 
-// turnstile lets one run at a time through.
-type turnstile struct {
+// run is what only one program at a time is run for.
+type run struct {
 	link keychain.LinkID
 	role string
 }
@@ -137,23 +136,11 @@ func (d *Device) shows(op string, want, got keychain.Ref) error {
 // operate runs the program once, after the run before it for the same link and
 // role has ended.
 func (d *Device) operate(ctx context.Context, r request, key secret.Key) (report, error) {
-	d.mu.Lock()
-	at := turnstile{link: r.Link, role: r.Role}
-	free := d.busy[at]
-	if free == nil {
-		free = make(chan struct{}, 1)
-		d.busy[at] = free
-	}
-	d.mu.Unlock()
-	if ctx.Err() != nil {
+	leave, err := d.busy.Enter(ctx, run{r.Link, r.Role})
+	if err != nil {
 		return report{}, notRun(ctx, d.name, r.Op)
 	}
-	select {
-	case free <- struct{}{}:
-		defer func() { <-free }()
-	case <-ctx.Done():
-		return report{}, notRun(ctx, d.name, r.Op)
-	}
+	defer leave()
 	r.Contract, r.Node, r.Params = contract, d.node, d.params
 	return d.run(ctx, r, key)
 }

@@ -11,41 +11,80 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 // Reader reads one device's fields. Each method reads one field, notes what is
 // wrong with it, and then gives the default.
 type Reader struct {
-	kind     string
+	what     string // "a device of kind xfrm has", before a list of the fields there are
+	at       string // "links.dc1-dc2.", before the names of fields
 	fields   map[string]any
 	known    []string
-	problems []string
+	problems []problem
+	inner    []*Reader
 }
 
 // Read begins to read the fields of a device of this kind.
 func Read(kind string, fields map[string]any) *Reader {
-	return &Reader{kind: kind, fields: fields}
+	return &Reader{what: fmt.Sprintf("a device of kind %s has", kind), fields: fields}
 }
 
 // Err is every problem that was found, unknown fields included, as one fault of
-// kind Invalid, or nil. It is called after the last field was read.
+// kind Invalid, or nil. It joins an error for each problem, and each has a method
+// Field() string, such as "links.dc1-dc2.peer". It is called after the last field
+// was read.
 func (r *Reader) Err() error {
-	problems := slices.Clone(r.problems)
+	if all := r.all(); len(all) > 0 {
+		return &fault.Error{Kind: fault.Invalid, Cause: all}
+	}
+	return nil
+}
+
+func (r *Reader) all() problems {
+	all := slices.Clone(r.problems)
 	slices.Sort(r.known)
 	for _, name := range slices.Sorted(maps.Keys(r.fields)) {
 		if !slices.Contains(r.known, name) {
-			problems = append(problems, fmt.Sprintf("%s: no such field: a device of kind %s has %s", name, r.kind, strings.Join(r.known, ", ")))
+			all = append(all, problem{r.at + name, fmt.Sprintf("no such field: %s %s", r.what, strings.Join(r.known, ", "))})
 		}
 	}
-	if len(problems) == 0 {
-		return nil
+	for _, inner := range r.inner {
+		all = append(all, inner.all()...)
 	}
-	return fault.New(fault.Invalid, "%s", strings.Join(problems, "; "))
+	return all
 }
 
 // Problem notes that a field is wrong: "name: what".
 func (r *Reader) Problem(name, format string, a ...any) {
-	r.problems = append(r.problems, name+": "+fmt.Sprintf(format, a...))
+	r.problems = append(r.problems, problem{r.at + name, fmt.Sprintf(format, a...)})
+}
+
+// problem is one field that is wrong.
+type problem struct{ field, message string }
+
+func (p problem) Error() string { return p.field + ": " + p.message }
+
+// Field is the path of the field: "command[0]", "links.dc1-dc2.peer".
+func (p problem) Field() string { return p.field }
+
+// problems are all of them, in one line.
+type problems []problem
+
+func (p problems) Error() string {
+	var lines []string
+	for _, one := range p {
+		lines = append(lines, one.Error())
+	}
+	return strings.Join(lines, "; ")
+}
+
+func (p problems) Unwrap() []error {
+	var errs []error
+	for _, one := range p {
+		errs = append(errs, one)
+	}
+	return errs
 }
 
 func (r *Reader) get(name string) (any, bool) {
@@ -173,6 +212,71 @@ func (r *Reader) Texts(name string) map[string]string {
 		texts[k] = s
 	}
 	return texts
+}
+
+// Each reads a map of parts, such as the links of a device, in the order of their
+// names: f is called with the name and a reader of each part's own fields. It
+// reports whether the map is there.
+func (r *Reader) Each(name string, f func(name string, part *Reader)) bool {
+	m := r.Map(name)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		part := &Reader{what: "here there are", at: r.at + name + "." + key + "."}
+		fields, ok := m[key].(map[string]any)
+		if !ok && m[key] != nil {
+			r.Problem(name+"."+key, "%s is not a map of fields", describe(m[key]))
+			continue
+		}
+		part.fields = fields
+		r.inner = append(r.inner, part)
+		f(key, part)
+	}
+	return m != nil
+}
+
+// Links reads the field "links", which has the parameters of each link that the
+// node is on: links: {dc1-dc2: {…}}. It notes when there are none, and a name
+// that no link can have.
+func (r *Reader) Links(f func(link keychain.LinkID, part *Reader)) {
+	n := 0
+	r.Each(linksField, func(name string, part *Reader) {
+		n++
+		if err := keychain.ValidName(name); err != nil {
+			r.Problem(linksField+"."+name, "it is not the name of a link: %v", err)
+			return
+		}
+		f(keychain.LinkID(name), part)
+	})
+	if n == 0 {
+		r.Problem(linksField, "it is missing: give the parameters of every link that the node is on, as links: {LINK: {…}}")
+	}
+}
+
+// linksField is the field that Links reads.
+const linksField = "links"
+
+// NoLink is the error of a device that has no parameters for a link.
+func NoLink(link keychain.LinkID) error {
+	return fault.New(fault.Invalid, "the device has no parameters for link %s: add them under device.%s.%s", link, linksField, link)
+}
+
+// Required reads a text that must be there and must not be empty; example shows
+// what may stand there.
+func (r *Reader) Required(name, example string) string {
+	s := r.String(name, "")
+	if v, ok := r.fields[name]; s == "" && (!ok || v == nil || v == "") {
+		r.Problem(name, "it is missing: give it, such as %q", example)
+	}
+	return s
+}
+
+// Choice reads one of a few words.
+func (r *Reader) Choice(name, def string, words ...string) string {
+	s := r.String(name, def)
+	if s != def && !slices.Contains(words, s) {
+		r.Problem(name, "%s is not one of %s", describe(s), strings.Join(words, ", "))
+		return def
+	}
+	return s
 }
 
 // whole takes what YAML and JSON decoders make of a whole number.

@@ -1,6 +1,7 @@
 package params_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/keyorch/keyorch/devices/params"
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 func TestFieldsThatAreAbsentTakeTheirDefaults(t *testing.T) {
@@ -63,6 +65,55 @@ func TestEveryProblemIsNamed(t *testing.T) {
 	} {
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+}
+
+func TestPartsAreReadWithTheirPlace(t *testing.T) {
+	r := params.Read("toy", map[string]any{
+		"links": map[string]any{
+			"a-b": map[string]any{"peer": "10.0.0.1", "mode": "fast", "extra": 1},
+			"b-a": map[string]any{"mode": "odd"},
+			"c-d": 7, "Bad": map[string]any{"x": 1},
+		},
+	})
+	var read []string
+	r.Links(func(link keychain.LinkID, part *params.Reader) {
+		read = append(read, fmt.Sprint(link, " ", part.Required("peer", "192.0.2.1"), " ", part.Choice("mode", "slow", "slow", "fast")))
+	})
+	if want := []string{"a-b 10.0.0.1 fast", "b-a  slow"}; !slices.Equal(read, want) {
+		t.Errorf("read %q, want %q", read, want)
+	}
+	err := r.Err()
+	for _, want := range []string{
+		"links.a-b.extra: no such field: here there are mode, peer", `links.b-a.peer: it is missing: give it, such as "192.0.2.1"`,
+		`links.b-a.mode: "odd" is not one of slow, fast`, "links.c-d: 7 is not a map of fields", "links.Bad: it is not the name of a link",
+	} {
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	joined, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err)
+	if !ok || len(joined.Unwrap()) != 6 {
+		t.Fatalf("%v does not come apart into its problems", err)
+	}
+	for _, one := range joined.Unwrap() {
+		field, ok := one.(interface{ Field() string })
+		if !ok || !strings.HasPrefix(one.Error(), field.Field()+": ") {
+			t.Errorf("%v does not say its field", one)
+		}
+	}
+}
+
+func TestADeviceWithoutLinksIsToldSo(t *testing.T) {
+	for _, fields := range []map[string]any{nil, {"links": map[string]any{}}} {
+		r := params.Read("toy", fields)
+		r.Links(func(keychain.LinkID, *params.Reader) {})
+		if err := r.Err(); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "links: it is missing") {
+			t.Errorf("%v: %v", fields, err)
 		}
 	}
 }

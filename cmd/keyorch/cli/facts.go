@@ -31,13 +31,13 @@ func (w *world) cannotStage() func(keychain.NodeID) string {
 			return why
 		}
 		n, declared := t.Node(id)
-		check, built := kinds[n.Device.Kind]
+		kind, built := kinds[n.Device.Kind]
 		switch {
 		case !declared: // another check speaks of that
 		case !built:
 			why = "this build has no device kind " + n.Device.Kind
 		default:
-			can, err := check(n.Device)
+			can, err := kind.Check(n.Device)
 			if err != nil {
 				why = err.Error()
 				break

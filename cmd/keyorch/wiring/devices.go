@@ -6,9 +6,11 @@ import (
 	"github.com/keyorch/keyorch/agents"
 	"github.com/keyorch/keyorch/devices/exec"
 	"github.com/keyorch/keyorch/devices/sim"
+	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
+	"github.com/keyorch/keyorch/upstream"
 )
 
 // Devices builds the devices of nodes.
@@ -20,39 +22,84 @@ type Devices struct {
 	SimAddress string
 }
 
+// sides is a driver's device: both roles of one node.
+type sides interface {
+	Upstream() upstream.Device
+	Downstream() downstream.Device
+}
+
+// driver is what a kind of device gives: what its parameters allow, whether a
+// node may take part in a link with them, and the device itself.
+type driver struct {
+	capabilities func(fields map[string]any) (keychain.Capabilities, error)
+	part         func(fields map[string]any, link keychain.LinkID, sends, accepts bool) error // nil: any part
+	open         func(node keychain.NodeID, fields map[string]any) (sides, error)
+}
+
+// drivers is every kind of device that this build drives, but for sim, which
+// belongs to a network of this process.
+func drivers() map[string]driver {
+	return map[string]driver{
+		"exec": {capabilities: exec.Capabilities, open: opener(exec.New)},
+	}
+}
+
+// opener is open as the table has it.
+func opener[D sides](open func(keychain.NodeID, map[string]any) (D, error)) func(keychain.NodeID, map[string]any) (sides, error) {
+	return func(node keychain.NodeID, fields map[string]any) (sides, error) {
+		d, err := open(node, fields)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	}
+}
+
 // Kinds is every kind of device that this build drives, with what checks its
 // parameters.
 func Kinds() topology.Kinds {
-	return topology.Kinds{
-		"exec": func(d topology.Device) (keychain.Capabilities, error) { return exec.Capabilities(d.Params) },
-		"sim":  func(d topology.Device) (keychain.Capabilities, error) { return sim.Capabilities(d.Params) },
+	kinds := topology.Kinds{"sim": {Check: func(d topology.Device) (keychain.Capabilities, error) { return sim.Capabilities(d.Params) }}}
+	for name, driver := range drivers() {
+		kind := topology.Kind{Check: func(d topology.Device) (keychain.Capabilities, error) { return driver.capabilities(d.Params) }}
+		if driver.part != nil {
+			kind.Part = func(d topology.Device, p topology.Part) error { return driver.part(d.Params, p.Link, p.Sends, p.Accepts) }
+		}
+		kinds[name] = kind
 	}
+	return kinds
 }
 
 // Open makes the device of one node. Faults: Invalid for parameters that its
 // kind refuses, and for a kind that this build does not have.
 func (d Devices) Open(n topology.Node) (agents.Node, error) {
-	switch n.Device.Kind {
-	case "exec":
-		gear, err := exec.New(n.Name, n.Device.Params)
-		if err != nil {
-			return agents.Node{}, err
-		}
-		return agents.Node{ID: n.Name, Kind: n.Device.Kind, Upstream: gear.Upstream(), Downstream: gear.Downstream()}, nil
-	case "sim":
-		params := n.Device.Params
-		if d.Network == nil && d.SimAddress != "" && params["network"] == nil {
-			params = maps.Clone(params)
-			if params == nil {
-				params = map[string]any{}
-			}
-			params["network"] = d.SimAddress
-		}
-		node, err := sim.New(n.Name, params, d.Network)
-		if err != nil {
-			return agents.Node{}, err
-		}
-		return agents.Node{ID: n.Name, Kind: n.Device.Kind, Upstream: node.Upstream(), Downstream: node.Downstream()}, nil
+	device, err := d.open(n)
+	if err != nil {
+		return agents.Node{}, err
 	}
-	return agents.Node{}, fault.New(fault.Invalid, "open node %s: this build has no device kind %q", n.Name, n.Device.Kind)
+	return agents.Node{ID: n.Name, Kind: n.Device.Kind, Upstream: device.Upstream(), Downstream: device.Downstream()}, nil
+}
+
+func (d Devices) open(n topology.Node) (sides, error) {
+	if n.Device.Kind == "sim" {
+		return opener(func(node keychain.NodeID, fields map[string]any) (*sim.Device, error) { return sim.New(node, fields, d.Network) })(n.Name, d.simulated(n.Device.Params))
+	}
+	driver, ok := drivers()[n.Device.Kind]
+	if !ok {
+		return nil, fault.New(fault.Invalid, "open node %s: this build has no device kind %q", n.Name, n.Device.Kind)
+	}
+	return driver.open(n.Name, n.Device.Params)
+}
+
+// simulated are the parameters of a sim device, with the address of the network
+// where they have none and this process has no network either.
+func (d Devices) simulated(params map[string]any) map[string]any {
+	if d.Network != nil || d.SimAddress == "" || params["network"] != nil {
+		return params
+	}
+	params = maps.Clone(params)
+	if params == nil {
+		params = map[string]any{}
+	}
+	params["network"] = d.SimAddress
+	return params
 }
