@@ -62,7 +62,9 @@ func Kinds() topology.Kinds {
 	for name, driver := range drivers() {
 		kind := topology.Kind{Check: func(d topology.Device) (keychain.Capabilities, error) { return driver.capabilities(d.Params) }}
 		if driver.part != nil {
-			kind.Part = func(d topology.Device, p topology.Part) error { return driver.part(d.Params, p.Link, p.Sends, p.Accepts) }
+			kind.Part = func(d topology.Device, p topology.Part) error {
+				return driver.part(d.Params, p.Link, p.Sends, p.Accepts)
+			}
 		}
 		kinds[name] = kind
 	}
@@ -81,7 +83,11 @@ func (d Devices) Open(n topology.Node) (agents.Node, error) {
 
 func (d Devices) open(n topology.Node) (sides, error) {
 	if n.Device.Kind == "sim" {
-		return opener(func(node keychain.NodeID, fields map[string]any) (*sim.Device, error) { return sim.New(node, fields, d.Network) })(n.Name, d.simulated(n.Device.Params))
+		simulated, err := sim.New(n.Name, d.simulated(n.Device.Params), d.Network)
+		if err != nil {
+			return nil, err
+		}
+		return simulated, nil
 	}
 	driver, ok := drivers()[n.Device.Kind]
 	if !ok {
