@@ -5,7 +5,9 @@ import (
 
 	"github.com/keyorch/keyorch/agents"
 	"github.com/keyorch/keyorch/devices/exec"
+	"github.com/keyorch/keyorch/devices/macsec"
 	"github.com/keyorch/keyorch/devices/sim"
+	"github.com/keyorch/keyorch/devices/strongswan"
 	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -40,7 +42,9 @@ type driver struct {
 // belongs to a network of this process.
 func drivers() map[string]driver {
 	return map[string]driver{
-		"exec": {capabilities: exec.Capabilities, open: opener(exec.New)},
+		"exec":       {capabilities: exec.Capabilities, open: opener(exec.New)},
+		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
+		"macsec":     {capabilities: macsec.Capabilities, part: macsec.Part, open: opener(macsec.New)},
 	}
 }
 

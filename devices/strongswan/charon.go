@@ -1,0 +1,214 @@
+package strongswan
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/strongswan/govici/vici"
+
+	"github.com/keyorch/keyorch/fault"
+)
+
+// charon is the daemon behind one VICI socket.
+type charon struct{ socket string }
+
+// talk is one conversation with charon: a session of its own, so that nothing is
+// left of the one before, and operations on other links do not wait. The library
+// knows no contexts; here the connections are closed when ctx ends.
+type talk struct {
+	ctx     context.Context
+	charon  charon
+	session *vici.Session
+	mu      sync.Mutex
+	conns   []net.Conn
+	ended   bool
+}
+
+// open begins a conversation. Errors: Unavailable. The caller closes it.
+func (c charon) open(ctx context.Context) (*talk, error) {
+	t := &talk{ctx: ctx, charon: c}
+	session, err := vici.NewSession(vici.WithDialContext(t.dial))
+	if err != nil {
+		t.hangUp()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fault.Wrap(fault.Unavailable, unwrapped(err), "cannot reach charon at %s", c.socket)
+	}
+	t.session = session
+	return t, nil
+}
+
+// dial opens one of the two connections of a session.
+func (t *talk) dial(context.Context, string, string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(t.ctx, "unix", t.charon.socket)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	t.conns = append(t.conns, conn)
+	return conn, nil
+}
+
+// hangUp closes the connections, whatever the session is doing.
+func (t *talk) hangUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	for _, c := range t.conns {
+		_ = c.Close()
+	}
+}
+
+// refusal is what charon answers when it does not do what it was asked to.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// ask sends a command and waits for the answer. Errors: a refusal, in charon's own
+// words, or that of the connection.
+func (t *talk) ask(command string, request *vici.Message) (*vici.Message, error) {
+	stop := context.AfterFunc(t.ctx, t.hangUp)
+	defer stop()
+	answer, err := t.session.CommandRequest(command, request)
+	if answer != nil {
+		return answer, refused(answer)
+	}
+	return nil, t.broken(err)
+}
+
+// stream sends a command and collects the events that come before its answer. The
+// answer is the last message. Errors: as ask.
+func (t *talk) stream(command, event string, request *vici.Message) ([]*vici.Message, error) {
+	stop := context.AfterFunc(t.ctx, t.hangUp)
+	defer stop()
+	messages, err := t.session.StreamedCommandRequest(command, event, request)
+	if err != nil {
+		return nil, t.broken(err)
+	}
+	last := len(messages) - 1 // the library gives the answer at least
+	return messages[:last], refused(messages[last])
+}
+
+// broken is why there was no answer: the context, when that ended the connection.
+func (t *talk) broken(err error) error {
+	if t.ctx.Err() != nil {
+		return t.ctx.Err()
+	}
+	return unwrapped(err)
+}
+
+func refused(answer *vici.Message) error {
+	if text(answer, "success") != "no" {
+		return nil
+	}
+	return refusal(oneLine(text(answer, "errmsg")))
+}
+
+// read asks for something that changes nothing.
+func (t *talk) read(what, command, event string, request *vici.Message) ([]*vici.Message, error) {
+	var messages []*vici.Message
+	var err error
+	if event != "" {
+		messages, err = t.stream(command, event, request)
+	} else {
+		var answer *vici.Message
+		answer, err = t.ask(command, request)
+		messages = []*vici.Message{answer}
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "ask charon at %s for its %s", t.charon.socket, what)
+	}
+	return messages, nil
+}
+
+// change asks for something that changes charon. Without an answer nobody knows
+// whether it did.
+func (t *talk) change(command string, request *vici.Message) error {
+	_, err := t.ask(command, request)
+	return t.judge(command, err)
+}
+
+// judge gives an error of a changing command its kind. An operator may mend what
+// charon refuses, so that is tried again.
+func (t *talk) judge(command string, err error) error {
+	var no refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &no):
+		return fault.Wrap(fault.Unavailable, err, "charon refuses %s", command)
+	}
+	return fault.Wrap(fault.Unknown, err, "no answer to %s from charon at %s", command, t.charon.socket)
+}
+
+// text is a text in a message, or "".
+func text(m *vici.Message, key string) string {
+	if m == nil {
+		return ""
+	}
+	s, _ := m.Get(key).(string)
+	return s
+}
+
+// texts is a list of texts in a message.
+func texts(m *vici.Message, key string) []string {
+	if m == nil {
+		return nil
+	}
+	list, _ := m.Get(key).([]string)
+	return list
+}
+
+// message makes a message of names and values: texts, lists of texts, messages.
+func message(pairs ...any) *vici.Message {
+	m := vici.NewMessage()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if err := m.Set(pairs[i].(string), pairs[i+1]); err != nil {
+			panic(err) // only for a type that VICI does not have
+		}
+	}
+	return m
+}
+
+// milliseconds is how VICI writes a duration.
+func milliseconds(d time.Duration) int64 { return max(1, d.Milliseconds()) }
+
+// unwrapped is the cause of an error of the network, without the address, which
+// the message has already.
+func unwrapped(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// maxWords is how much of what charon says stands in an error.
+const maxWords = 200
+
+// oneLine makes what charon says fit into an error.
+func oneLine(s string) string {
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if r := []rune(s); len(r) > maxWords {
+		s = string(r[:maxWords-1]) + "…"
+	}
+	if s == "" {
+		return "it does not say why"
+	}
+	return s
+}

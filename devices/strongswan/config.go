@@ -1,0 +1,103 @@
+package strongswan
+
+import (
+	"time"
+
+	"github.com/keyorch/keyorch/devices/params"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+)
+
+const (
+	// DefaultSocket is where charon listens unless the topology says otherwise.
+	DefaultSocket = "/run/charon.vici"
+	// DefaultTimeout is how long one answer of charon may take unless the topology
+	// says otherwise, the establishment of an SA included.
+	DefaultTimeout = 10 * time.Second
+	// DefaultOverlap is how long the SAs before a switch stay unless the topology
+	// says otherwise.
+	DefaultOverlap = time.Second
+)
+
+// acceptMany is how many keys a responder is taken to hold at once. charon has no
+// limit of its own.
+const acceptMany = 256
+
+// config is a device of kind strongswan as the topology declares it.
+type config struct {
+	charon
+	timeout time.Duration
+	links   map[keychain.LinkID]linkConfig
+}
+
+// linkConfig is one link of the device.
+type linkConfig struct {
+	// connection is what the initiator uses; nil at the responder, whose connection
+	// is the operator's.
+	connection section
+	// overlap is how long what was sent under the old key may be under way.
+	overlap time.Duration
+}
+
+func read(fields map[string]any) (config, error) {
+	r := params.Read("strongswan", fields)
+	c := config{
+		charon:  charon{socket: r.String("socket", DefaultSocket)},
+		timeout: r.Duration("timeout", DefaultTimeout, 100*time.Millisecond, 5*time.Minute),
+		links:   make(map[keychain.LinkID]linkConfig),
+	}
+	if c.socket == "" {
+		r.Problem("socket", "it is empty: give the path of charon's VICI socket, or leave it out for %s", DefaultSocket)
+	}
+	r.Links(func(link keychain.LinkID, part *params.Reader) {
+		part.Choice("mode", "ppk", "ppk")
+		c.links[link] = linkConfig{
+			connection: readConnection(part),
+			overlap:    part.Duration("overlap", DefaultOverlap, 0, time.Minute),
+		}
+	})
+	return c, r.Err()
+}
+
+// Capabilities is what a device with these fields can do. Errors: Invalid.
+func Capabilities(fields map[string]any) (keychain.Capabilities, error) {
+	if _, err := read(fields); err != nil {
+		return keychain.Capabilities{}, err
+	}
+	return capabilities(), nil
+}
+
+func capabilities() keychain.Capabilities {
+	return keychain.Capabilities{AcceptMany: acceptMany, SwitchSeparate: true}
+}
+
+// Part says why a node with these fields cannot stand on its sides of link, or is
+// nil. Errors: Invalid.
+func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+	c, err := read(fields)
+	if err != nil {
+		return err
+	}
+	l, ok := c.links[link]
+	switch {
+	case !ok:
+		return params.NoLink(link)
+	case sends && accepts:
+		return fault.New(fault.Invalid, "a strongswan node cannot stand on both sides of link %s: the upstream node initiates the tunnel, another one responds", link)
+	case sends && l.connection == nil:
+		return fault.New(fault.Invalid, "the node initiates the tunnel of link %s: give its connection under device.links.%s.connection", link, link)
+	case accepts && l.connection != nil:
+		return fault.New(fault.Invalid, "the node responds on link %s, with the connection in its swanctl.conf: leave out device.links.%s.connection", link, link)
+	}
+	return nil
+}
+
+// New is the driver of kind strongswan: the device of one node, as the topology
+// declares it. It does no I/O. Errors: Invalid.
+func New(node keychain.NodeID, fields map[string]any) (*Device, error) {
+	c, err := read(fields)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "device of %s", node)
+	}
+	return &Device{config: c, node: node}, nil
+}

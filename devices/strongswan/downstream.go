@@ -1,0 +1,88 @@
+package strongswan
+
+import (
+	"context"
+	"slices"
+
+	"github.com/keyorch/keyorch/devices/keying"
+	"github.com/keyorch/keyorch/downstream"
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/secret"
+)
+
+// Downstream is a Device in the role of a responder.
+type Downstream struct{ *Device }
+
+// Observe implements downstream.Device: the PPKs that charon holds, by their
+// names.
+func (d Downstream) Observe(ctx context.Context, link keychain.LinkID) (downstream.Observation, error) {
+	if _, err := d.link(link); err != nil {
+		return downstream.Observation{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	t, err := d.open(ctx)
+	if err != nil {
+		return downstream.Observation{}, err
+	}
+	defer t.hangUp()
+	refs, err := t.names(link)
+	return downstream.Observation{Accepts: refs}, err
+}
+
+// Install implements downstream.Device. A PPK that charon holds is not loaded
+// again: its name says which key it is, and charon does not show its bytes.
+func (d Downstream) Install(ctx context.Context, sa keychain.SA, key secret.Key) error {
+	if _, err := d.link(sa.Link); err != nil {
+		return err
+	}
+	ref, ppk, err := keying.Derive("install", d.node, sa, key, ppkLabel, ppkSize)
+	if err != nil {
+		return err
+	}
+	defer ppk.Wipe()
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	return d.alone(ctx, sa.Link, func(t *talk) error {
+		held, err := t.names(sa.Link)
+		if err != nil {
+			return err
+		}
+		if err := d.other(held, ref); err != nil || slices.Contains(held, ref) {
+			return err
+		}
+		return t.load(sa.Link, ref, ppk)
+	})
+}
+
+// Remove implements downstream.Device. Tunnels that stand are not touched: the
+// initiator has ended those under older keys when it switched.
+func (d Downstream) Remove(ctx context.Context, sa keychain.SA) error {
+	if _, err := d.link(sa.Link); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	return d.alone(ctx, sa.Link, func(t *talk) error {
+		held, err := t.names(sa.Link)
+		if err != nil {
+			return err
+		}
+		rest := slices.DeleteFunc(slices.Clone(held), func(r keychain.Ref) bool { return r.Epoch == sa.Epoch })
+		switch len(rest) {
+		case len(held):
+			return nil
+		case 0:
+			return fault.New(fault.Refused, "remove epoch %d from %s: it is the last key", sa.Epoch, d.node)
+		}
+		for _, r := range held {
+			if r.Epoch == sa.Epoch {
+				if err := t.unload(sa.Link, r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
