@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyorch/keyorch/agents"
 	"github.com/keyorch/keyorch/devices/exec"
+	"github.com/keyorch/keyorch/devices/frr"
 	"github.com/keyorch/keyorch/devices/macsec"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/devices/strongswan"
@@ -43,6 +44,7 @@ type driver struct {
 func drivers() map[string]driver {
 	return map[string]driver{
 		"exec":       {capabilities: exec.Capabilities, open: opener(exec.New)},
+		"frr":        {capabilities: frr.Capabilities, part: frr.Part, open: opener(frr.New)},
 		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
 		"macsec":     {capabilities: macsec.Capabilities, part: macsec.Part, open: opener(macsec.New)},
 	}
