@@ -1,0 +1,216 @@
+package wireguard
+
+import (
+	"context"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+)
+
+// leftOn is the keepalive interval that a switch leaves behind when it is broken
+// off: whoever finds it turns it off. Nobody else asks for a packet every second.
+const leftOn = time.Second
+
+// install puts k into its slot, beside what the other slot holds.
+func (o operation) install(ctx context.Context, k newKey) error {
+	slots, err := o.look()
+	if err != nil {
+		return err
+	}
+	has, err := o.has(slots, k.ref)
+	if has || err != nil {
+		return err
+	}
+	_, err = o.put(ctx, slots, k)
+	return err
+}
+
+// has reports whether a slot holds ref already. Mismatch: another key under that
+// epoch.
+func (o operation) has(slots [slotsOfLink]slot, ref keychain.Ref) (bool, error) {
+	for _, s := range slots {
+		switch got := s.holds(); {
+		case got == ref:
+			return true, nil
+		case got.Epoch == ref.Epoch:
+			return false, fault.New(fault.Mismatch, "%s epoch %d on %s: %s holds another key under that epoch, its KCV is %s, not %s", o.op, ref.Epoch, o.node, s.name, got.KCV, ref.KCV)
+		}
+	}
+	return false, nil
+}
+
+// put puts k into its slot and the slot up. The alias comes first: with another
+// PSK under it, or with the slot down, it names no key, and after a crash in
+// between it says that the slot is ours to use again. unsent reports that the
+// routes led to the slot, with a key that the link has left behind, and that the
+// node sends nothing any more.
+func (o operation) put(ctx context.Context, slots [slotsOfLink]slot, k newKey) (unsent bool, err error) {
+	s := slots[k.slot]
+	print, err := printOf(k.psk)
+	if err != nil {
+		return false, fault.Wrap(fault.Invalid, err, "%s epoch %d on %s", o.op, k.ref.Epoch, o.node)
+	}
+	if err := o.usable(s, k, print); err != nil {
+		return false, err
+	}
+	if unsent, err = o.vacate(s); err != nil {
+		return unsent, err
+	}
+	n := note{ref: k.ref, serial: k.serial, print: print, before: -1}
+	steps := []func() error{
+		func() error { return o.Down(s.name) },
+		func() error { return o.Alias(s.name, n.String()) },
+		func() error { return o.setPSK(s, k) },
+		func() error { // sessions went with Down, so what comes after this was made with k
+			now, err := o.Peer(s.name, o.peer)
+			n.before = now.last()
+			return err
+		},
+		func() error { return o.Alias(s.name, n.String()) },
+		func() error { return o.Up(s.name) },
+	}
+	for _, step := range steps {
+		if ctx.Err() != nil {
+			return unsent, o.brokenOff(ctx, k.ref)
+		}
+		if err := step(); err != nil {
+			return unsent, err
+		}
+	}
+	now, err := o.read(k.slot)
+	if err == nil && now.holds() != k.ref {
+		err = fault.New(fault.Unknown, "%s epoch %d on %s: %s was given the key, but does not show it", o.op, k.ref.Epoch, o.node, s.name)
+	}
+	return unsent, err
+}
+
+// usable says why k cannot be put into s, or nil. Whatever an operator can mend
+// is Unavailable, so that it is tried again.
+func (o operation) usable(s slot, k newKey, print string) error {
+	held := s.holds()
+	older := held.Epoch < k.ref.Epoch
+	switch {
+	case !s.exists:
+		return o.trouble(k.ref, "interface %s does not exist: make it, with its private key, port, addresses and peer", s.name)
+	case !s.peer.device:
+		return o.trouble(k.ref, "interface %s is not one of WireGuard, or its wireguard-go has ended", s.name)
+	case !s.peer.exists:
+		return o.trouble(k.ref, "interface %s has no peer %s: add it, with its endpoint and allowed IPs", s.name, o.peer)
+	case s.stranger() && s.peer.print != print:
+		return o.trouble(k.ref, "interface %s has a pre-shared key that keyorch did not put there: take it away with \"wg set %s peer %s preshared-key /dev/null\"", s.name, s.name, o.peer)
+	case held.IsZero():
+		return nil
+	case s.note.serial%slotsOfLink != k.serial%slotsOfLink:
+		return o.trouble(k.ref, "interface %s holds epoch %d, which belongs into the other one: give the interfaces in the order that they had", s.name, held.Epoch)
+	case !older:
+		return o.trouble(k.ref, "interface %s holds epoch %d, which is newer", s.name, held.Epoch)
+	}
+	return nil // of the keys that the link uses now, none belongs here but k
+}
+
+// vacate sees to it that no route leads to s before its key is replaced. It does
+// so for a node that comes back with a key that the link has left behind: what
+// was sent with it is accepted nowhere. The routes stay, as unreachable, so that
+// nothing takes a default route in clear.
+func (o operation) vacate(s slot) (unsent bool, err error) {
+	for _, dst := range o.routes {
+		leads, err := o.Route(dst)
+		if err != nil {
+			return unsent, err
+		}
+		if leads != s.name {
+			continue
+		}
+		if err := o.Lead(dst, "", o.source); err != nil {
+			return unsent, err
+		}
+		unsent = true
+	}
+	return unsent, nil
+}
+
+// setPSK gives the peer its PSK, and puts the keepalive back that a broken-off
+// switch left on.
+func (o operation) setPSK(s slot, k newKey) error {
+	return k.psk.Use(func(b []byte) error {
+		psk, err := wgtypes.NewKey(b)
+		if err != nil {
+			return fault.New(fault.Invalid, "%s epoch %d on %s: a pre-shared key has %d bytes", o.op, k.ref.Epoch, o.node, wgtypes.KeyLen)
+		}
+		defer clear(psk[:])
+		change := wgtypes.PeerConfig{PublicKey: o.peer, UpdateOnly: true, PresharedKey: &psk}
+		if s.peer.keepalive == leftOn {
+			off := time.Duration(0)
+			change.PersistentKeepaliveInterval = &off
+		}
+		return o.Set(s.name, change)
+	})
+}
+
+// remove takes the key of epoch out of its slot.
+func (o operation) remove(ctx context.Context, epoch keychain.Epoch) error {
+	slots, err := o.look()
+	if err != nil {
+		return err
+	}
+	for _, s := range slots {
+		if !s.exists || !s.ours || s.note.ref.Epoch != epoch {
+			continue
+		}
+		held := !s.holds().IsZero()
+		if held && len(accepted(slots)) == 1 {
+			return fault.New(fault.Refused, "remove epoch %d from %s: it is the last key", epoch, o.node)
+		}
+		for _, dst := range o.routes {
+			leads, err := o.Route(dst)
+			if err != nil {
+				return err
+			}
+			if held && leads == s.name {
+				return fault.New(fault.Unavailable, "remove epoch %d from %s: route %s still leads to %s", epoch, o.node, dst, s.name)
+			}
+		}
+		if ctx.Err() != nil {
+			return o.brokenOff(ctx, s.note.ref)
+		}
+		if err := o.empty(s, held); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// empty takes s down, then the key out of it, then the note away: at every point
+// in between, it shows no key and is known as ours. Where the key cannot be taken
+// out for certain, a slot that held it is put back up.
+func (o operation) empty(s slot, held bool) error {
+	if err := o.Down(s.name); err != nil {
+		return err
+	}
+	if s.peer.exists {
+		var none wgtypes.Key
+		err := o.Set(s.name, wgtypes.PeerConfig{PublicKey: o.peer, UpdateOnly: true, PresharedKey: &none})
+		if err != nil && held && !fault.Is(err, fault.Unknown) {
+			if back := o.Up(s.name); back != nil {
+				return fault.Wrap(fault.Unknown, err, "%s on %s: %s is down, but still has its key", o.op, o.node, s.name)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return o.Alias(s.name, "")
+}
+
+// trouble is about something that an operator can mend.
+func (o operation) trouble(ref keychain.Ref, format string, a ...any) error {
+	return fault.Wrap(fault.Unavailable, fault.New(fault.Unavailable, format, a...), "%s epoch %d on %s", o.op, ref.Epoch, o.node)
+}
+
+// brokenOff is about an operation whose context ended between two steps.
+func (o operation) brokenOff(ctx context.Context, ref keychain.Ref) error {
+	return fault.Wrap(fault.Unknown, ctx.Err(), "%s epoch %d on %s was broken off", o.op, ref.Epoch, o.node)
+}
