@@ -4,11 +4,13 @@ import (
 	"maps"
 
 	"github.com/keyorch/keyorch/agents"
+	"github.com/keyorch/keyorch/devices/bird"
 	"github.com/keyorch/keyorch/devices/exec"
 	"github.com/keyorch/keyorch/devices/frr"
 	"github.com/keyorch/keyorch/devices/macsec"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/devices/strongswan"
+	"github.com/keyorch/keyorch/devices/wireguard"
 	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -43,9 +45,11 @@ type driver struct {
 // belongs to a network of this process.
 func drivers() map[string]driver {
 	return map[string]driver{
+		"bird":       {capabilities: bird.Capabilities, part: bird.Part, open: opener(bird.New)},
 		"exec":       {capabilities: exec.Capabilities, open: opener(exec.New)},
 		"frr":        {capabilities: frr.Capabilities, part: frr.Part, open: opener(frr.New)},
 		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
+		"wireguard":  {capabilities: wireguard.Capabilities, part: wireguard.Part, open: opener(wireguard.New)},
 		"macsec":     {capabilities: macsec.Capabilities, part: macsec.Part, open: opener(macsec.New)},
 	}
 }
