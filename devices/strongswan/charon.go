@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -25,9 +24,7 @@ type talk struct {
 	ctx     context.Context
 	charon  charon
 	session *vici.Session
-	mu      sync.Mutex
-	conns   []net.Conn
-	ended   bool
+	conns   []net.Conn // all of them, before open returns
 }
 
 // open begins a conversation. Errors: Unavailable. The caller closes it.
@@ -45,28 +42,44 @@ func (c charon) open(ctx context.Context) (*talk, error) {
 	return t, nil
 }
 
-// dial opens one of the two connections of a session.
+// dial opens a connection of a session. The library wants two, the second one for
+// events without a command, which nobody here waits for: it gets one that leads
+// nowhere, since charon lets few clients wait in line.
 func (t *talk) dial(context.Context, string, string) (net.Conn, error) {
+	if len(t.conns) > 0 {
+		conn, nowhere := net.Pipe()
+		t.conns = append(t.conns, conn, nowhere)
+		return conn, nil
+	}
+	conn, err := t.charon.connect(t.ctx)
+	if err == nil {
+		t.conns = append(t.conns, conn)
+	}
+	return conn, err
+}
+
+// inLine is how long to wait before another try when charon's line is full.
+const inLine = 10 * time.Millisecond
+
+// connect connects to charon. Its line is short (3 by default), and full when many
+// come at once: then they come again.
+func (c charon) connect(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(t.ctx, "unix", t.charon.socket)
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := d.DialContext(ctx, "unix", c.socket)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-time.After(inLine):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended {
-		_ = conn.Close()
-		return nil, net.ErrClosed
-	}
-	t.conns = append(t.conns, conn)
-	return conn, nil
 }
 
 // hangUp closes the connections, whatever the session is doing.
 func (t *talk) hangUp() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended = true
 	for _, c := range t.conns {
 		_ = c.Close()
 	}

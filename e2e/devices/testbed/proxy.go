@@ -2,12 +2,15 @@ package testbed
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Proxy stands in front of a device's control socket and troubles one operation
@@ -83,9 +86,21 @@ func (p *Proxy) take(request []byte) trouble {
 	return t
 }
 
+// dial connects to the device, again while the line of those who wait is full: a
+// device may let few wait, and the client has been told that it is connected.
+func (p *Proxy) dial() (net.Conn, error) {
+	for {
+		device, err := net.Dial(p.network, p.target)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return device, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 func (p *Proxy) pass(client net.Conn) {
 	defer func() { _ = client.Close() }()
-	device, err := net.Dial(p.network, p.target)
+	device, err := p.dial()
 	if err != nil {
 		return
 	}

@@ -1,0 +1,136 @@
+//go:build devices
+
+package devices_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyorch/keyorch/e2e/devices/testbed"
+)
+
+// charonConfig is strongswan.conf of both ends. The tunnel's packets are protected
+// in charon itself (kernel-libipsec, which stands before kernel-netlink), so that
+// the kernel of the machine needs no IPsec.
+const charonConfig = `
+charon-systemd {
+  load = random nonce openssl aes sha1 sha2 hmac kdf gcm curve25519 kernel-libipsec kernel-netlink socket-default vici updown
+  retransmit_timeout = 1.0
+  retransmit_tries = 3
+  install_virtual_ip = no
+  filelog { f { path = %[1]s/charon.log
+     flush_line = yes
+     default = 1 } }
+  plugins {
+    vici { socket = unix://%[1]s/charon.vici }
+    kernel-libipsec { load = yes
+      allow_peer_ts = no }
+  }
+}
+`
+
+// swanctlSecret is what authenticates the two ends, beside the PPKs.
+const swanctlSecret = `
+secrets {
+  ike-a-b { id-a = a.example
+    id-b = b.example
+    secret = 0sMzQ1NmVsZXZlbmZpdmVzaXhzZXZlbmVpZ2h0bmlu }
+}
+`
+
+// swanctlResponder is the operator's connection at the responder.
+const swanctlResponder = `
+connections {
+  a-b { version = 2
+    local_addrs = 10.9.0.2
+    remote_addrs = 10.9.0.1
+    proposals = aes256-sha256-curve25519
+    unique = never
+    ppk_required = yes
+    local { auth = psk
+      id = b.example }
+    remote { auth = psk
+      id = a.example }
+    children { net { local_ts = 10.1.0.2/32
+      remote_ts = 10.1.0.1/32
+      esp_proposals = aes128gcm16 } } }
+}
+`
+
+// initiator is the connection of the initiator, as it stands in a topology.
+func initiator() map[string]any {
+	return map[string]any{
+		"local_addrs": []any{"10.9.0.1"}, "remote_addrs": []any{"10.9.0.2"},
+		"proposals": "aes256-sha256-curve25519", "dpd_delay": "2s",
+		"local":    map[string]any{"auth": "psk", "id": "a.example"},
+		"remote":   map[string]any{"auth": "psk", "id": "b.example"},
+		"children": map[string]any{"net": map[string]any{"local_ts": "10.1.0.1/32", "remote_ts": "10.1.0.2/32", "esp_proposals": "aes128gcm16"}},
+	}
+}
+
+// charonEnd is the charon of one end, in a namespace.
+type charonEnd struct {
+	testbed.Namespace
+	Dir     string
+	process *testbed.Process
+}
+
+// socket is where charon listens.
+func (e *charonEnd) socket() string { return filepath.Join(e.Dir, "charon.vici") }
+
+// start starts charon with what the operator has in swanctl.conf.
+func (e *charonEnd) start(t testing.TB) {
+	t.Helper()
+	_ = os.Remove(e.socket())
+	e.process = e.Start(t, filepath.Join(e.Dir, "charon.out"), []string{"STRONGSWAN_CONF=" + filepath.Join(e.Dir, "strongswan.conf")}, "/usr/sbin/charon-systemd")
+	testbed.Until(t, 10*time.Second, "charon answers", func() bool { return e.swanctl("--stats") == nil })
+	if err := e.swanctl("--load-all", "--noprompt", "--file", filepath.Join(e.Dir, "swanctl.conf")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// restart kills charon, with all that it holds in memory, and starts it again.
+func (e *charonEnd) restart(t testing.TB) {
+	t.Helper()
+	e.process.Kill()
+	e.start(t)
+}
+
+func (e *charonEnd) swanctl(args ...string) error {
+	out, err := exec.Command("swanctl", append(args, "--uri", "unix://"+e.socket())...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("swanctl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+func (e *charonEnd) log() string { return testbed.Tail(filepath.Join(e.Dir, "charon.log"), 1<<20) }
+
+// tunnelBed is two ends without a tunnel: a is to initiate it, b to respond.
+func tunnelBed(t testing.TB) (a, b *charonEnd) {
+	t.Helper()
+	testbed.Need(t, true, "charon-systemd", "strongswan-swanctl", "libcharon-extra-plugins", "libstrongswan-standard-plugins",
+		"libstrongswan-extra-plugins")
+	na, nb := testbed.Pair(t, "ss")
+	ends := []*charonEnd{{Namespace: na}, {Namespace: nb}}
+	for i, swanctl := range []string{swanctlSecret, swanctlSecret + swanctlResponder} {
+		dir, err := os.MkdirTemp("", "keyorch-ss-") // a socket's path has at most 107 bytes
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		ends[i].Dir = dir
+		for name, text := range map[string]string{"strongswan.conf": fmt.Sprintf(charonConfig, dir), "swanctl.conf": swanctl} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ends[i].start(t)
+	}
+	return ends[0], ends[1]
+}
