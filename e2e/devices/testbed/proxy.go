@@ -16,6 +16,10 @@ import (
 // Proxy stands in front of a device's control socket and troubles one operation
 // when it is told to: the next one whose request holds a telling word.
 type Proxy struct {
+	// Refusal is what FailNext answers in the device's place; empty: nothing, the
+	// connection is closed. It is set before the first trouble.
+	Refusal string
+
 	network, target string
 	tells           []byte
 	mu              sync.Mutex
@@ -27,7 +31,7 @@ type trouble int
 
 const (
 	none trouble = iota
-	fail         // it does not reach the device, and the connection is closed
+	fail         // it does not reach the device, and is refused
 	hang         // it does not reach the device, and nothing comes back
 	lose         // it reaches the device, and the answer does not come back
 )
@@ -127,6 +131,7 @@ func (p *Proxy) pass(client net.Conn) {
 			case none:
 				_, _ = device.Write(requests[:n])
 			case fail:
+				_, _ = io.WriteString(client, p.Refusal)
 				return
 			case hang:
 				_, _ = io.Copy(io.Discard, client) // until the client gives up
