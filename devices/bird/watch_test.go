@@ -1,0 +1,78 @@
+package bird
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What BIRD 2.0.12 prints, without the codes.
+const (
+	protocols = `Name       Proto      Table      State  Since         Info
+device1    Device     ---        up     09:35:03.254
+o1         OSPF       master4    up     09:35:03.254  Running
+o2         OSPF       master4    down   09:35:03.254
+bfd1       BFD        ---        up     09:35:03.254`
+	neighbors = `o1:
+Router ID   	Pri	     State     	DTime	Interface  Router IP
+10.9.0.2	  1	Full/PtP  	3.142	va         10.9.0.2
+10.9.0.3	  1	Init/PtP  	3.142	va         10.9.0.3`
+	interfaces = `o1:
+Interface va (10.9.0.0/24)
+	Type: ptp
+	Hello timer: 1
+	Dead timer: 4
+Interface vb (10.9.1.0/24)
+	Dead timer: 40`
+	sessions = `bfd1:
+    IP address                Interface  State      Since         Interval  Timeout
+    10.9.0.2                  va         Up         09:35:04.254    0.200    1.000
+    10.9.0.4                  va         Up         2026-11-27 09:35    0.200    0.500
+    10.9.0.3                  va         Down       09:35:04.254    0.200    0.000`
+)
+
+func TestNeighboursThatAreUpAreFound(t *testing.T) {
+	lines := func(text string) []string { return strings.Split(text, "\n") }
+	if found := protocolsIn(lines(protocols)); len(found) != 3 || found["o1"] != "OSPF" || found["bfd1"] != "BFD" {
+		t.Errorf("protocols: %v", found)
+	}
+	want := []peer{{protocol: ospf, address: "10.9.0.2", iface: "va", notices: 4 * time.Second}}
+	if got := neighborsIn(lines(neighbors), deadTimers(lines(interfaces))); !slices.Equal(got, want) {
+		t.Errorf("neighbours: %+v", got)
+	}
+	want = []peer{
+		{protocol: bfd, address: "10.9.0.2", iface: "va", since: "09:35:04.254", notices: time.Second},
+		{protocol: bfd, address: "10.9.0.4", iface: "va", since: "2026-11-27 09:35", notices: 500 * time.Millisecond},
+	}
+	got := sessionsIn(lines(sessions))
+	if !slices.Equal(got, want) {
+		t.Errorf("sessions: %+v", got)
+	}
+	came := got[0]
+	if came.since = "09:36:00.000"; got[0].same(came) {
+		t.Error("a session that was lost and came back counts as the same")
+	}
+	if quoted("o1") != "o1" || quoted("my-ospf'") != "'my-ospf'" {
+		t.Error("names of protocols")
+	}
+}
+
+func TestWatchingLastsAsLongAsALossTakesToShow(t *testing.T) {
+	o := func(d time.Duration) peer { return peer{protocol: ospf, notices: d} }
+	b := peer{protocol: bfd, notices: time.Second}
+	for _, c := range []struct {
+		before []peer
+		want   time.Duration
+	}{
+		{[]peer{o(0)}, time.Second},
+		{[]peer{o(40 * time.Second), b}, 2 * time.Second},
+		{[]peer{o(4 * time.Second)}, 5 * time.Second},
+		{[]peer{o(40 * time.Second)}, 0},
+		{[]peer{{protocol: bfd, notices: time.Hour}}, 8 * time.Second},
+	} {
+		if got := watching(c.before, 8*time.Second); got != c.want {
+			t.Errorf("%v: %v, want %v", c.before, got, c.want)
+		}
+	}
+}
