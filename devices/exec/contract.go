@@ -32,6 +32,9 @@ type request struct {
 	Turn     keychain.Turn   `json:"turn,omitzero"`
 	Epoch    keychain.Epoch  `json:"epoch,omitzero"`
 	KCV      keychain.KCV    `json:"kcv,omitempty"`
+	// Later stands for what later versions of the contract may add: a Checkup alone
+	// sets it.
+	Later string `json:"later,omitempty"`
 
 	Params json.RawMessage `json:"-"`
 }

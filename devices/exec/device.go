@@ -20,6 +20,9 @@ type Device struct {
 	name string // of the program, as messages call it
 
 	busy turnstile.Turnstile[run] // one at a time of each
+	// overhear, if set, is shown all that a run printed, and the key that it was
+	// given.
+	overhear func(r request, stdout, stderr []byte, key secret.Key)
 }
 
 // run is what only one program at a time is run for.

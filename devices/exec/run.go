@@ -58,6 +58,9 @@ func (d *Device) run(ctx context.Context, r request, key secret.Key) (report, er
 	}
 	_ = cmd.Wait() // how it ended is in ProcessState
 	fed()
+	if d.overhear != nil {
+		d.overhear(r, out.kept, words.kept, key)
+	}
 	// The program is gone; what it left behind in its group goes too, so that no
 	// run reaches into the next.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
