@@ -1,12 +1,22 @@
 package secy
 
 import (
+	"errors"
+	"syscall"
+
 	"github.com/mdlayher/netlink"
+
+	"github.com/keyorch/keyorch/fault"
 )
 
-// AddRXSC begins to listen to a peer.
+// AddRXSC begins to listen to a peer. The interfaces of one port do not share a
+// peer.
 func (c *Conn) AddRXSC(peer SCI) error {
-	return c.change("add a receive channel to", cmdAddRXSC, rxsc(peer, u8(rxscActive, 1)))
+	err := c.change("add a receive channel to", cmdAddRXSC, rxsc(peer, u8(rxscActive, 1)))
+	if errors.Is(err, syscall.EEXIST) {
+		return fault.New(fault.Unavailable, "add a receive channel to %s: another interface on the same port receives from SCI %s: see ip macsec show", c.name, peer)
+	}
+	return err
 }
 
 // ActivateRXSC listens to a peer whose channel was off.
