@@ -8,6 +8,7 @@ import (
 	"github.com/keyorch/keyorch/devices/exec"
 	"github.com/keyorch/keyorch/devices/frr"
 	"github.com/keyorch/keyorch/devices/macsec"
+	"github.com/keyorch/keyorch/devices/netconf"
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/devices/strongswan"
 	"github.com/keyorch/keyorch/devices/wireguard"
@@ -48,6 +49,7 @@ func drivers() map[string]driver {
 		"bird":       {capabilities: bird.Capabilities, part: bird.Part, open: opener(bird.New)},
 		"exec":       {capabilities: exec.Capabilities, open: opener(exec.New)},
 		"frr":        {capabilities: frr.Capabilities, part: frr.Part, open: opener(frr.New)},
+		"netconf":    {capabilities: netconf.Capabilities, part: netconf.Part, open: opener(netconf.New)},
 		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
 		"wireguard":  {capabilities: wireguard.Capabilities, part: wireguard.Part, open: opener(wireguard.New)},
 		"macsec":     {capabilities: macsec.Capabilities, part: macsec.Part, open: opener(macsec.New)},
