@@ -14,6 +14,9 @@ import (
 // off: whoever finds it turns it off. Nobody else asks for a packet every second.
 const leftOn = time.Second
 
+// maxAllowed is how many allowed IPs wgctrl puts into one request.
+const maxAllowed = 256
+
 // install puts k into its slot, beside what the other slot holds.
 func (o operation) install(ctx context.Context, k newKey) error {
 	slots, err := o.look()
@@ -59,20 +62,11 @@ func (o operation) put(ctx context.Context, slots [slotsOfLink]slot, k newKey) (
 	if unsent, err = o.vacate(s); err != nil {
 		return unsent, err
 	}
-	n := note{ref: k.ref, serial: k.serial, print: print, before: -1}
-	steps := []func() error{
-		func() error { return o.Down(s.name) },
-		func() error { return o.Alias(s.name, n.String()) },
-		func() error { return o.setPSK(s, k) },
-		func() error { // sessions went with Down, so what comes after this was made with k
-			now, err := o.Peer(s.name, o.peer)
-			n.before = now.last()
-			return err
-		},
-		func() error { return o.Alias(s.name, n.String()) },
+	for _, step := range []func() error{
+		func() error { return o.Alias(s.name, note{k.ref, k.serial, print}.String()) },
+		func() error { return k.psk.Use(func(b []byte) error { return o.renew(s, wgtypes.Key(b)) }) },
 		func() error { return o.Up(s.name) },
-	}
-	for _, step := range steps {
+	} {
 		if ctx.Err() != nil {
 			return unsent, o.brokenOff(ctx, k.ref)
 		}
@@ -99,6 +93,8 @@ func (o operation) usable(s slot, k newKey, print string) error {
 		return o.trouble(k.ref, "interface %s is not one of WireGuard, or its wireguard-go has ended", s.name)
 	case !s.peer.exists:
 		return o.trouble(k.ref, "interface %s has no peer %s: add it, with its endpoint and allowed IPs", s.name, o.peer)
+	case len(s.peer.allowed) > maxAllowed:
+		return o.trouble(k.ref, "peer %s of interface %s has %d allowed IPs, and at most %d can be put back in one request", o.peer, s.name, len(s.peer.allowed), maxAllowed)
 	case s.stranger() && s.peer.print != print:
 		return o.trouble(k.ref, "interface %s has a pre-shared key that keyorch did not put there: take it away with \"wg set %s peer %s preshared-key /dev/null\"", s.name, s.name, o.peer)
 	case held.IsZero():
@@ -132,21 +128,18 @@ func (o operation) vacate(s slot) (unsent bool, err error) {
 	return unsent, nil
 }
 
-// setPSK gives the peer its PSK, and puts the keepalive back that a broken-off
-// switch left on.
-func (o operation) setPSK(s slot, k newKey) error {
-	return k.psk.Use(func(b []byte) error {
-		psk, err := wgtypes.NewKey(b)
-		if err != nil {
-			return fault.New(fault.Invalid, "%s epoch %d on %s: a pre-shared key has %d bytes", o.op, k.ref.Epoch, o.node, wgtypes.KeyLen)
-		}
-		defer clear(psk[:])
-		change := wgtypes.PeerConfig{PublicKey: o.peer, UpdateOnly: true, PresharedKey: &psk}
-		if s.peer.keepalive == leftOn {
-			off := time.Duration(0)
-			change.PersistentKeepaliveInterval = &off
-		}
-		return o.Set(s.name, change)
+// renew gives the peer another PSK, none with a zero one. It takes the peer away
+// and puts it back as it was, in one request: a session that was made with the PSK
+// before ends only so, for wireguard-go keeps it while its interface is down.
+func (o operation) renew(s slot, psk wgtypes.Key) error {
+	defer clear(psk[:])
+	keepalive := s.peer.keepalive
+	if keepalive == leftOn {
+		keepalive = 0
+	}
+	return o.Set(s.name, wgtypes.PeerConfig{PublicKey: o.peer, Remove: true}, wgtypes.PeerConfig{
+		PublicKey: o.peer, PresharedKey: &psk, Endpoint: s.peer.endpoint, PersistentKeepaliveInterval: &keepalive,
+		ReplaceAllowedIPs: true, AllowedIPs: s.peer.allowed,
 	})
 }
 
@@ -191,8 +184,7 @@ func (o operation) empty(s slot, held bool) error {
 		return err
 	}
 	if s.peer.exists {
-		var none wgtypes.Key
-		err := o.Set(s.name, wgtypes.PeerConfig{PublicKey: o.peer, UpdateOnly: true, PresharedKey: &none})
+		err := o.renew(s, wgtypes.Key{})
 		if err != nil && held && !fault.Is(err, fault.Unknown) {
 			if back := o.Up(s.name); back != nil {
 				return fault.Wrap(fault.Unknown, err, "%s on %s: %s is down, but still has its key", o.op, o.node, s.name)

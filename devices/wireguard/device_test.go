@@ -60,7 +60,7 @@ func TestARotationInBothDirections(t *testing.T) {
 			t.Fatal(err)
 		}
 		accepts(t, a, next.Ref)
-		if i := w.hosts[0].interfaces["wg0b"]; i.up || i.alias != "" || i.psk != (wgtypes.Key{}) || i.keepalive != 0 {
+		if i := w.hosts[0].interfaces["wg0b"]; i.up || i.alias != "" || i.psk != (wgtypes.Key{}) || i.keepalive != 0 || !i.asMade() {
 			t.Errorf("what is left of the old key: %+v", i.netif)
 		}
 	})
@@ -90,8 +90,8 @@ func TestNoHandshakeNoSwitch(t *testing.T) {
 			t.Error("a key that the node accepts with was taken for one that its peer has")
 		}
 		accepts(t, a, old.Ref, next.Ref)
-		if w.hosts[0].interfaces["wg0a"].keepalive != 0 {
-			t.Error("the keepalive was left on")
+		if i := w.hosts[0].interfaces["wg0a"]; i.keepalive != 0 || !i.asMade() {
+			t.Errorf("what is left of the wait: %+v", i)
 		}
 	})
 }

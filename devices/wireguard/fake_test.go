@@ -2,6 +2,7 @@ package wireguard
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -30,7 +31,23 @@ type fakeInterface struct {
 	handshake time.Time
 	received  int64
 	keepalive time.Duration
+	endpoint  *net.UDPAddr
+	allowed   []net.IPNet
 	noPeer    bool
+}
+
+// newFakeInterface is one as its operator made it.
+func newFakeInterface() *fakeInterface {
+	return &fakeInterface{
+		netif: netif{exists: true}, endpoint: &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 51820},
+		allowed: []net.IPNet{{IP: net.IPv4(10, 2, 0, 2), Mask: net.CIDRMask(32, 32)}},
+	}
+}
+
+// asMade reports whether the peer is as its operator made it.
+func (i *fakeInterface) asMade() bool {
+	made := newFakeInterface()
+	return !i.noPeer && i.endpoint.String() == made.endpoint.String() && len(i.allowed) == 1 && i.allowed[0].String() == made.allowed[0].String()
 }
 
 // fakeHost is a host in memory: a system with state.
@@ -58,7 +75,7 @@ func newWorld(t *testing.T) *world {
 	for i := range w.hosts {
 		w.hosts[i] = &fakeHost{
 			world: w, self: i, own: keys[i], other: keys[1-i], routes: map[netip.Prefix]string{},
-			interfaces: map[string]*fakeInterface{"wg0a": {netif: netif{exists: true}}, "wg0b": {netif: netif{exists: true}}},
+			interfaces: map[string]*fakeInterface{"wg0a": newFakeInterface(), "wg0b": newFakeInterface()},
 		}
 	}
 	return w
@@ -133,6 +150,7 @@ func (h *fakeHost) Peer(name string, key wgtypes.Key) (peer, error) {
 	p := peer{device: true, own: h.own}
 	if key == h.other && !i.noPeer {
 		p.exists, p.print, p.handshake, p.received, p.keepalive = true, fingerprint(&i.psk), i.handshake, i.received, i.keepalive
+		p.endpoint, p.allowed = i.endpoint, i.allowed
 	}
 	return p, nil
 }
@@ -141,8 +159,15 @@ func (h *fakeHost) Set(name string, changes ...wgtypes.PeerConfig) error {
 	return h.change("set "+name, func() {
 		i := h.interfaces[name]
 		for _, c := range changes {
-			if !c.UpdateOnly || c.PublicKey != h.other {
-				panic("a peer would be made")
+			if c.PublicKey != h.other {
+				panic("another peer would be changed")
+			}
+			if c.Remove {
+				*i = fakeInterface{netif: i.netif, noPeer: true}
+				continue
+			}
+			if i.noPeer && !c.UpdateOnly {
+				i.noPeer, i.endpoint, i.allowed = false, c.Endpoint, c.AllowedIPs
 			}
 			if c.PresharedKey != nil {
 				i.psk = *c.PresharedKey

@@ -29,7 +29,7 @@ type system interface {
 	// Peer reads one peer of an interface; that it or the interface does not exist
 	// is no error.
 	Peer(name string, key wgtypes.Key) (peer, error)
-	// Set changes peers of an interface that it has.
+	// Set changes peers of an interface, all in one request.
 	Set(name string, changes ...wgtypes.PeerConfig) error
 	// Route is the name of the interface to which the route to dst leads; empty for
 	// none, and for one that leads nowhere.
@@ -167,7 +167,8 @@ func (h *host) Peer(name string, key wgtypes.Key) (peer, error) {
 		seen := &device.Peers[i]
 		if seen.PublicKey == key {
 			p.exists, p.print = true, fingerprint(&seen.PresharedKey)
-			p.handshake, p.received, p.keepalive = seen.LastHandshakeTime, seen.ReceiveBytes, seen.PersistentKeepaliveInterval
+			p.handshake, p.received = seen.LastHandshakeTime, seen.ReceiveBytes
+			p.keepalive, p.endpoint, p.allowed = seen.PersistentKeepaliveInterval, seen.Endpoint, seen.AllowedIPs
 		}
 		clear(seen.PresharedKey[:])
 	}

@@ -134,7 +134,7 @@ func (o operation) handshake(ctx context.Context, s slot, ref keychain.Ref, both
 			if err != nil {
 				return err
 			}
-			if now.exists && now.print == s.note.print && now.last() != begin.last() && now.received > begin.received {
+			if now.exists && now.print == s.note.print && !now.handshake.Equal(begin.handshake) && now.received > begin.received {
 				return nil
 			}
 		}

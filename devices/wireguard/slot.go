@@ -2,6 +2,7 @@ package wireguard
 
 import (
 	"encoding/hex"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -20,59 +21,38 @@ const (
 
 	// aliasMagic begins the alias of a slot that holds a key of ours.
 	aliasMagic = "keyorch"
-	// aliasUnfinished stands where the handshake would while a key is being put in.
-	aliasUnfinished = "-"
 
 	// rekeyAfter is how long WireGuard uses a session before it makes a new
 	// handshake (REKEY_AFTER_TIME): a younger one is good, and cannot be made anew.
 	rekeyAfter = 120 * time.Second
 )
 
-// note is what the alias of a slot says, in five words:
-// "keyorch e4-a1b2c3d4e5 3 0f1e2d3c4b 1795852800123456789". It holds nothing
-// secret.
+// note is what the alias of a slot says, in four words:
+// "keyorch e4-a1b2c3d4e5 3 0f1e2d3c4b". It holds nothing secret.
 type note struct {
 	ref    keychain.Ref
 	serial keychain.Serial
 	print  string // fingerprint of the PSK
-	// before is the time of the last handshake that the peer had when the key was
-	// put in, in ns; a handshake at another time was made with this key. It is
-	// negative while the key is being put in.
-	before int64
 }
 
 func (n note) String() string {
-	before := aliasUnfinished
-	if n.before >= 0 {
-		before = strconv.FormatInt(n.before, 10)
-	}
-	return strings.Join([]string{aliasMagic, keying.Label(n.ref), strconv.FormatUint(uint64(n.serial), 10), n.print, before}, " ")
+	return strings.Join([]string{aliasMagic, keying.Label(n.ref), strconv.FormatUint(uint64(n.serial), 10), n.print}, " ")
 }
 
 // parseNote reads what String wrote; false for anything else.
 func parseNote(alias string) (note, bool) {
 	words := strings.Split(alias, " ")
-	if len(words) != 5 || words[0] != aliasMagic {
+	if len(words) != 4 || words[0] != aliasMagic {
 		return note{}, false
 	}
 	ref, ok := keying.ParseLabel(words[1])
 	serial, err := strconv.ParseUint(words[2], 10, 32)
-	if !ok || err != nil {
+	raw, odd := hex.DecodeString(words[3])
+	if !ok || err != nil || odd != nil || len(raw) != printSize {
 		return note{}, false
 	}
-	n := note{ref: ref, serial: keychain.Serial(serial), print: words[3], before: -1}
-	if words[4] != aliasUnfinished {
-		before, err := strconv.ParseInt(words[4], 10, 64)
-		if err != nil || before < 0 {
-			return note{}, false
-		}
-		n.before = before
-	}
-	raw, err := hex.DecodeString(n.print)
-	if err != nil || len(raw) != printSize || hex.EncodeToString(raw) != n.print || n.String() != alias {
-		return note{}, false
-	}
-	return n, true
+	n := note{ref: ref, serial: keychain.Serial(serial), print: hex.EncodeToString(raw)}
+	return n, n.String() == alias
 }
 
 // fingerprint tells two PSKs apart and reveals neither; empty for none.
@@ -121,15 +101,9 @@ type peer struct {
 	handshake time.Time
 	received  int64
 	keepalive time.Duration
+	endpoint  *net.UDPAddr
+	allowed   []net.IPNet
 	own       wgtypes.Key // public key of the interface itself
-}
-
-// last is the time of the last handshake in ns; zero for none.
-func (p peer) last() int64 {
-	if p.handshake.IsZero() {
-		return 0
-	}
-	return p.handshake.UnixNano()
 }
 
 // newKey is a key that is to be put into its slot.
@@ -149,7 +123,7 @@ func keyOf(sa keychain.SA, ref keychain.Ref, psk secret.Key) newKey {
 // holds is the key that the slot accepts; zero when it holds none of ours, or one
 // that somebody changed, or is down.
 func (s slot) holds() keychain.Ref {
-	if !s.exists || !s.up || !s.ours || !s.peer.exists || s.note.before < 0 || s.peer.print != s.note.print {
+	if !s.exists || !s.up || !s.ours || !s.peer.exists || s.peer.print != s.note.print {
 		return keychain.Ref{}
 	}
 	return s.note.ref
@@ -159,8 +133,9 @@ func (s slot) holds() keychain.Ref {
 func (s slot) stranger() bool { return !s.ours && s.peer.print != "" }
 
 // confirmed reports whether a handshake was made with the key that the slot
-// holds, and so lately that its session is used without a new one.
+// holds, and so lately that its session is used without a new one. Whoever puts a
+// key in renews the peer, so that every handshake that it has was made with it.
 func (s slot) confirmed(now time.Time) bool {
 	age := now.Sub(s.peer.handshake)
-	return !s.holds().IsZero() && s.peer.last() != 0 && s.peer.last() != s.note.before && age > -rekeyAfter && age < rekeyAfter
+	return !s.holds().IsZero() && !s.peer.handshake.IsZero() && age > -rekeyAfter && age < rekeyAfter
 }
