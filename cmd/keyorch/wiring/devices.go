@@ -7,6 +7,7 @@ import (
 	"github.com/keyorch/keyorch/devices/bird"
 	"github.com/keyorch/keyorch/devices/exec"
 	"github.com/keyorch/keyorch/devices/frr"
+	"github.com/keyorch/keyorch/devices/haproxy"
 	"github.com/keyorch/keyorch/devices/macsec"
 	"github.com/keyorch/keyorch/devices/netconf"
 	"github.com/keyorch/keyorch/devices/sim"
@@ -49,6 +50,7 @@ func drivers() map[string]driver {
 		"bird":       {capabilities: bird.Capabilities, part: bird.Part, open: opener(bird.New)},
 		"exec":       {capabilities: exec.Capabilities, open: opener(exec.New)},
 		"frr":        {capabilities: frr.Capabilities, part: frr.Part, open: opener(frr.New)},
+		"haproxy":    {capabilities: haproxy.Capabilities, part: haproxy.Part, open: opener(haproxy.New)},
 		"netconf":    {capabilities: netconf.Capabilities, part: netconf.Part, open: opener(netconf.New)},
 		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
 		"wireguard":  {capabilities: wireguard.Capabilities, part: wireguard.Part, open: opener(wireguard.New)},
