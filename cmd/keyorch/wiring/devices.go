@@ -13,6 +13,7 @@ import (
 	"github.com/keyorch/keyorch/devices/sim"
 	"github.com/keyorch/keyorch/devices/strongswan"
 	"github.com/keyorch/keyorch/devices/wireguard"
+	"github.com/keyorch/keyorch/devices/xfrm"
 	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -55,6 +56,7 @@ func drivers() map[string]driver {
 		"strongswan": {capabilities: strongswan.Capabilities, part: strongswan.Part, open: opener(strongswan.New)},
 		"wireguard":  {capabilities: wireguard.Capabilities, part: wireguard.Part, open: opener(wireguard.New)},
 		"macsec":     {capabilities: macsec.Capabilities, part: macsec.Part, open: opener(macsec.New)},
+		"xfrm":       {capabilities: xfrm.Capabilities, part: xfrm.Part, open: opener(xfrm.New)},
 	}
 }
 
