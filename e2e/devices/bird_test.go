@@ -21,10 +21,10 @@ import (
 
 // router is one BIRD, in a namespace.
 type router struct {
-	t         testing.TB
-	at        testbed.Namespace
-	dir       string // its configuration, and the folder "keys" with the included files
-	process   *testbed.Process
+	t       testing.TB
+	at      testbed.Namespace
+	dir     string // its configuration, and the folder "keys" with the included files
+	process *testbed.Process
 }
 
 // newRouter starts a BIRD with the configuration that conf makes of the directory
