@@ -72,6 +72,13 @@ func (p *Proxy) HangNext() (clear func()) {
 	return func() { p.set(none) }
 }
 
+// Troubled reports whether the last trouble that was asked for has come to pass.
+func (p *Proxy) Troubled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.trouble == none
+}
+
 func (p *Proxy) set(t trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
