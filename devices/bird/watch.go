@@ -29,9 +29,31 @@ func (p peer) String() string {
 	return fmt.Sprintf("%s neighbor %s on %s", strings.ToUpper(p.protocol), p.address, p.iface)
 }
 
+// jitter is how far two answers about one moment may be apart: BIRD counts back from
+// now in two clocks.
+const jitter = 100 * time.Millisecond
+
 // same reports whether the session has lasted from p to o.
 func (p peer) same(o peer) bool {
-	return p.protocol == o.protocol && p.address == o.address && p.iface == o.iface && p.since == o.since
+	if p.protocol != o.protocol || p.address != o.address || p.iface != o.iface {
+		return false
+	}
+	now, ok := timeOfDay(o.since)
+	if !ok {
+		return true // long ago, or in a form of the operator's own
+	}
+	then, ok := timeOfDay(p.since)
+	return ok && (now-then).Abs() <= jitter
+}
+
+// timeOfDay reads the time in a Since column; false where there is only a date.
+func timeOfDay(since string) (time.Duration, bool) {
+	f := strings.Fields(since)
+	if len(f) == 0 {
+		return 0, false
+	}
+	t, err := time.Parse(time.TimeOnly, f[len(f)-1]) // takes a fraction as well
+	return t.Sub(t.Truncate(24 * time.Hour)), err == nil
 }
 
 // peers are the neighbours of the link that are up.

@@ -49,12 +49,32 @@ func TestNeighboursThatAreUpAreFound(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("sessions: %+v", got)
 	}
-	came := got[0]
-	if came.since = "09:36:00.000"; got[0].same(came) {
-		t.Error("a session that was lost and came back counts as the same")
-	}
 	if quoted("o1") != "o1" || quoted("my-ospf'") != "'my-ospf'" {
 		t.Error("names of protocols")
+	}
+}
+
+func TestASessionThatCameBackIsAnother(t *testing.T) {
+	for _, c := range []struct {
+		before, now string
+		same        bool
+	}{
+		{"09:35:04.254", "09:35:04.254", true},
+		{"09:35:04.254", "09:35:04.255", true}, // BIRD's clocks
+		{"09:35:04.254", "09:36:00.000", false},
+		{"09:35:04.254", "2026-11-27", true}, // its time is not shown any more
+		{"2026-11-27", "2026-11-27", true},
+		{"2026-11-27", "09:36:00.000", false},
+		{"2026-11-28 09:35:04", "2026-11-28 09:36:04", false},
+		{"a while", "a while", true},
+		{"", "", true}, // OSPF
+	} {
+		if got := (peer{since: c.before}).same(peer{since: c.now}); got != c.same {
+			t.Errorf("%q, then %q: %v", c.before, c.now, got)
+		}
+	}
+	if (peer{iface: "va"}).same(peer{iface: "vb"}) || (peer{address: "a"}).same(peer{address: "b"}) || (peer{protocol: bfd}).same(peer{protocol: ospf}) {
+		t.Error("other sessions count as the same")
 	}
 }
 
