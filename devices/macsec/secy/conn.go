@@ -40,6 +40,9 @@ type Conn struct {
 // absolute path, or empty for the one of this process. Waiting for the kernel
 // ends with ctx. The caller closes what it gets.
 func Open(ctx context.Context, netns, name string) (*Conn, error) {
+	if os.Getenv("NLDEBUG") != "" {
+		return nil, fault.New(fault.Unavailable, "open %s: NLDEBUG is set, with which the netlink library prints every message and the keys in it: start the agent without it", name)
+	}
 	config := &netlink.Config{}
 	if netns != "" {
 		path := netns

@@ -57,3 +57,10 @@ func TestAnInterfaceThatIsNotThere(t *testing.T) {
 		t.Errorf("no namespace: %v", err)
 	}
 }
+
+func TestNothingThatPrintsKeysIsUsed(t *testing.T) {
+	t.Setenv("NLDEBUG", "level=1")
+	if _, err := Open(t.Context(), "", "lo"); !fault.Is(err, fault.Unavailable) || !strings.Contains(fmt.Sprint(err), "start the agent without it") {
+		t.Errorf("got %v", err)
+	}
+}
