@@ -19,11 +19,15 @@ type Proxy struct {
 	// Refusal is what FailNext answers in the device's place; empty: nothing, the
 	// connection is closed. It is set before the first trouble.
 	Refusal string
+	// Dark is for how long after a lost answer nobody gets through: the device cannot
+	// be asked either what became of it. It is set before the first trouble.
+	Dark time.Duration
 
 	network, target string
 	tells           []byte
 	mu              sync.Mutex
 	trouble         trouble
+	darkUntil       time.Time
 }
 
 // trouble is what is done to the next telling request.
@@ -94,7 +98,16 @@ func (p *Proxy) take(request []byte) trouble {
 	}
 	t := p.trouble
 	p.trouble = none
+	if t == lose {
+		p.darkUntil = time.Now().Add(p.Dark)
+	}
 	return t
+}
+
+func (p *Proxy) dark() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Before(p.darkUntil)
 }
 
 // dial connects to the device, again while the line of those who wait is full: a
@@ -111,6 +124,9 @@ func (p *Proxy) dial() (net.Conn, error) {
 
 func (p *Proxy) pass(client net.Conn) {
 	defer func() { _ = client.Close() }()
+	if p.dark() {
+		return
+	}
 	device, err := p.dial()
 	if err != nil {
 		return
