@@ -34,43 +34,22 @@ charon-systemd {
 }
 `
 
-// swanctlSecret is what authenticates the two ends, beside the PPKs.
-const swanctlSecret = `
-secrets {
-  ike-a-b { id-a = a.example
-    id-b = b.example
-    secret = 0sMzQ1NmVsZXZlbmZpdmVzaXhzZXZlbmVpZ2h0bmlu }
-}
-`
+// strongswanPage is what operators read. What stands there is what runs here.
+const strongswanPage = "../../docs/devices/strongswan.md"
 
-// swanctlResponder is the operator's connection at the responder.
-const swanctlResponder = `
-connections {
-  a-b { version = 2
-    local_addrs = 10.9.0.2
-    remote_addrs = 10.9.0.1
-    proposals = aes256-sha256-curve25519
-    unique = never
-    ppk_required = yes
-    local { auth = psk
-      id = b.example }
-    remote { auth = psk
-      id = a.example }
-    children { net { local_ts = 10.1.0.2/32
-      remote_ts = 10.1.0.1/32
-      esp_proposals = aes128gcm16 } } }
-}
-`
-
-// initiator is the connection of the initiator, as it stands in a topology.
-func initiator() map[string]any {
-	return map[string]any{
-		"local_addrs": []any{"10.9.0.1"}, "remote_addrs": []any{"10.9.0.2"},
-		"proposals": "aes256-sha256-curve25519", "dpd_delay": "2s",
-		"local":    map[string]any{"auth": "psk", "id": "a.example"},
-		"remote":   map[string]any{"auth": "psk", "id": "b.example"},
-		"children": map[string]any{"net": map[string]any{"local_ts": "10.1.0.1/32", "remote_ts": "10.1.0.2/32", "esp_proposals": "aes128gcm16"}},
+// block is the nth block of a language on a page, counted from zero.
+func block(t testing.TB, page, language string, nth int) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
 	}
+	parts := strings.Split(string(text), "\n```"+language+"\n")
+	if len(parts) < nth+2 {
+		t.Fatalf("%s has %d blocks of %s", page, len(parts)-1, language)
+	}
+	inside, _, _ := strings.Cut(parts[nth+1], "\n```\n")
+	return inside + "\n"
 }
 
 // charonEnd is the charon of one end, in a namespace.
@@ -118,7 +97,7 @@ func tunnelBed(t testing.TB) (a, b *charonEnd) {
 		"libstrongswan-extra-plugins")
 	na, nb := testbed.Pair(t, "ss")
 	ends := []*charonEnd{{Namespace: na}, {Namespace: nb}}
-	for i, swanctl := range []string{swanctlSecret, swanctlSecret + swanctlResponder} {
+	for i, swanctl := range []string{block(t, strongswanPage, "conf", 1), block(t, strongswanPage, "conf", 0)} {
 		dir, err := os.MkdirTemp("", "keyorch-ss-") // a socket's path has at most 107 bytes
 		if err != nil {
 			t.Fatal(err)

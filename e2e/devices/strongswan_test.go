@@ -20,6 +20,16 @@ import (
 	"github.com/keyorch/keyorch/upstream/upstreamtest"
 )
 
+// initiator is the parameters of a link at the node that initiates it.
+func initiator() map[string]any {
+	return map[string]any{"overlap": "100ms", "connection": map[string]any{
+		"local_addrs": []any{"10.9.0.1"}, "remote_addrs": []any{"10.9.0.2"}, "proposals": "aes256-sha256-curve25519",
+		"local":    map[string]any{"auth": "psk", "id": "branch.example"},
+		"remote":   map[string]any{"auth": "psk", "id": "hub.example"},
+		"children": map[string]any{"net": map[string]any{"local_ts": "10.1.0.1/32", "remote_ts": "10.1.0.2/32", "esp_proposals": "aes128gcm16"}},
+	}}
+}
+
 // strongswanDevice is the driver of one end, with the links of the suites.
 func strongswanDevice(t testing.TB, socket string, link map[string]any) *strongswan.Device {
 	t.Helper()
@@ -58,7 +68,7 @@ func TestStrongswanConformanceUpstream(t *testing.T) {
 		troubled := filepath.Join(a.Dir, "troubled.vici")
 		proxy := testbed.NewProxy(t, "unix", troubled, a.socket(), "initiate")
 		d := &answered{
-			Device:    strongswanDevice(t, troubled, map[string]any{"connection": initiator(), "overlap": "100ms"}).Upstream(),
+			Device:    strongswanDevice(t, troubled, initiator()).Upstream(),
 			responder: strongswanDevice(t, b.socket(), nil).Downstream(),
 		}
 		return upstreamtest.Fixture{
