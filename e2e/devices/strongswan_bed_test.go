@@ -68,9 +68,14 @@ func (e *charonEnd) start(t testing.TB) {
 	_ = os.Remove(e.socket())
 	e.process = e.Start(t, filepath.Join(e.Dir, "charon.out"), []string{"STRONGSWAN_CONF=" + filepath.Join(e.Dir, "strongswan.conf")}, "/usr/sbin/charon-systemd")
 	testbed.Until(t, 10*time.Second, "charon answers", func() bool { return e.swanctl("--stats") == nil })
-	if err := e.swanctl("--load-all", "--noprompt", "--file", filepath.Join(e.Dir, "swanctl.conf")); err != nil {
+	if err := e.reload(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// reload loads swanctl.conf, as Debian's unit does after the start.
+func (e *charonEnd) reload() error {
+	return e.swanctl("--load-all", "--noprompt", "--file", filepath.Join(e.Dir, "swanctl.conf"))
 }
 
 // restart kills charon, with all that it holds in memory, and starts it again.
