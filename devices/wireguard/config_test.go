@@ -127,3 +127,16 @@ func TestTroublesOfWireGuard(t *testing.T) {
 		}
 	}
 }
+
+func TestANamespaceThatIsNotThere(t *testing.T) {
+	d, err := New("n1", map[string]any{"netns": "no-such-namespace", "links": map[string]any{
+		"a-b": map[string]any{"interfaces": []any{"wg0a", "wg0b"}, "peer": aPeer},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Downstream().Observe(t.Context(), "a-b")
+	if want := "open network namespace no-such-namespace: no such file or directory"; !fault.Is(err, fault.Unavailable) || err.Error() != want {
+		t.Errorf("observe: %v (%v), want %s", err, fault.Of(err), want)
+	}
+}
