@@ -210,6 +210,23 @@ func TestASenderOutOfPacketNumbersSendsNothing(t *testing.T) {
 	}
 }
 
+// The teeth: the fake sees a number that is used twice, which happens as soon as
+// nobody keeps a ledger.
+func TestTheFakeSeesReuse(t *testing.T) {
+	f := newFake(secy.GCMAES128, "l1")
+	d := f.device(t)
+	c := secrettest.New(t)
+	for want := range 2 {
+		if err := d.Upstream().Switch(t.Context(), order(1, 1), c.Key); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.pass(); n != want {
+			t.Errorf("%d numbers were used twice, want %d", n, want)
+		}
+		f.reboot()
+	}
+}
+
 func TestKeysDifferBySenderAndSuite(t *testing.T) {
 	d := newFake(secy.GCMAES128, "l1").device(t)
 	c := secrettest.New(t)
