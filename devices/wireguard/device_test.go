@@ -194,6 +194,9 @@ func breakOff(t *testing.T, op func(context.Context, *Device) error, name string
 	}
 	if name == "switch" {
 		sends(t, a, next.Ref)
+		if h.interfaces["wg0a"].keepalive != 0 {
+			t.Error("the keepalive was left on")
+		}
 		if err := a.Upstream().Switch(t.Context(), old.SA, old.key); err != nil {
 			t.Fatal(err)
 		}

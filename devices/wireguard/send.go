@@ -100,19 +100,19 @@ func (o operation) routed(s slot) bool {
 // both says that the node accepts with this key too, so that its peer may well be
 // about to begin a handshake itself.
 func (o operation) handshake(ctx context.Context, s slot, ref keychain.Ref, both bool) error {
+	begin := s.peer
 	if s.confirmed(time.Now()) {
+		if begin.keepalive == leftOn {
+			return o.keepalive(s.name, 0)
+		}
 		return nil
 	}
-	begin := s.peer
 	deadline := time.NewTimer(o.timeout)
 	defer deadline.Stop()
 	ticks := time.NewTicker(poll)
 	defer ticks.Stop()
-	var start <-chan time.Time
-	if wait := time.NewTimer(o.wait(begin, both)); true {
-		defer wait.Stop()
-		start = wait.C
-	}
+	start := time.NewTimer(o.wait(begin, both))
+	defer start.Stop()
 	interval := begin.keepalive
 	if interval == 0 || interval == leftOn {
 		interval = leftOn
@@ -124,7 +124,7 @@ func (o operation) handshake(ctx context.Context, s slot, ref keychain.Ref, both
 			return o.brokenOff(ctx, ref)
 		case <-deadline.C:
 			return fault.New(fault.Unavailable, "%s on %s: no handshake with its peer over %s within %v: does the peer have epoch %d?", o.op, o.node, s.name, o.timeout, ref.Epoch)
-		case <-start:
+		case <-start.C:
 			// From off to on: that, and not the interval, sends a packet at once.
 			if err := o.keepalive(s.name, 0, interval); err != nil {
 				return err
