@@ -97,6 +97,9 @@ func (c chain) install(k key) (chain, error) {
 	k.send = never
 	if old, ok := c.find(k.id); ok && old.ref == k.ref {
 		k.send = old.send
+		if old.algorithm != "" { // both ends have it so: another one is for the next key
+			k.algorithm = old.algorithm
+		}
 	}
 	return c.with(k), nil
 }

@@ -120,6 +120,23 @@ func TestANumberThatIsTaken(t *testing.T) {
 	}
 }
 
+// TestAKeyKeepsItsAlgorithm has the topology name another one after the key was
+// installed: to change it under the key would cut off whoever did not yet.
+func TestAKeyKeepsItsAlgorithm(t *testing.T) {
+	k := ours(2, 2)
+	k.algorithm = "hmac-sha-512"
+	has := of(sending(ours(1, 1)), ours(2, 2))
+	for name, edit := range map[string]func() (chain, error){
+		"install": func() (chain, error) { return has.install(k) },
+		"switch":  func() (chain, error) { return has.switchTo(k, today) },
+	} {
+		next, err := edit()
+		if got, _ := next.find(2); err != nil || got.algorithm != "hmac-sha-256" {
+			t.Errorf("%s: the algorithm is %q (%v)", name, got.algorithm, err)
+		}
+	}
+}
+
 // obey does what FRR does with one line.
 func obey(t *testing.T, c *chain, at *int, line string) {
 	t.Helper()
