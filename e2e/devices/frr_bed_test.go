@@ -112,6 +112,23 @@ func (n *frrNode) configure(lines ...string) {
 	n.vtysh("-f", file)
 }
 
+// keys are the numbers in a key chain.
+func (n *frrNode) keys(chain string) []string {
+	n.t.Helper()
+	var ids []string
+	in := false
+	for line := range strings.Lines(n.vtysh("-d", "ospf6d", "-c", "show running-config")) {
+		words := strings.Fields(line)
+		switch {
+		case !strings.HasPrefix(line, " "):
+			in = strings.TrimSpace(line) == "key chain "+chain
+		case in && len(words) == 2 && words[0] == "key":
+			ids = append(ids, words[1])
+		}
+	}
+	return ids
+}
+
 // full reports whether this node has a neighbour, and all of its routes.
 func (n *frrNode) full() bool {
 	out, err := exec.Command("vtysh", "-N", n.at.Name, "-c", "show ipv6 ospf6 neighbor").Output()

@@ -51,34 +51,38 @@ func (x troubledFRR) logs() string {
 }
 
 func TestFRRConformanceUpstream(t *testing.T) {
-	for name, persist := range map[string]bool{"saved": true, "not saved": false} {
-		t.Run(name, func(t *testing.T) {
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				x := newTroubledFRR(t, persist)
-				return upstreamtest.Fixture{
-					Device: x.Upstream(), FailNext: x.fail, LoseNext: x.lose, HangNext: x.hang, Reboot: x.restart, Logs: x.logs,
-				}
-			})
-		})
-	}
+	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+		x := newTroubledFRR(t, true)
+		return upstreamtest.Fixture{
+			Device: x.Upstream(), FailNext: x.fail, LoseNext: x.lose, HangNext: x.hang, Reboot: x.restart, Logs: x.logs,
+		}
+	})
 }
 
 func TestFRRConformanceDownstream(t *testing.T) {
-	for name, persist := range map[string]bool{"saved": true, "not saved": false} {
-		t.Run(name, func(t *testing.T) {
-			downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
-				x := newTroubledFRR(t, persist)
-				return downstreamtest.Fixture{
-					Device: x.Downstream(), FailNext: x.fail, LoseNext: x.lose, HangNext: x.hang, Reboot: x.restart, Logs: x.logs,
-					Send: x.Upstream().Switch,
-					Sends: func(ctx context.Context, link keychain.LinkID) (keychain.Ref, error) {
-						o, err := x.Upstream().Observe(ctx, link)
-						return o.Sends, err
-					},
-				}
-			})
-		})
+	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
+		x := newTroubledFRR(t, true)
+		return downstreamtest.Fixture{
+			Device: x.Downstream(), FailNext: x.fail, LoseNext: x.lose, HangNext: x.hang, Reboot: x.restart, Logs: x.logs,
+			Send: x.Upstream().Switch,
+			Sends: func(ctx context.Context, link keychain.LinkID) (keychain.Ref, error) {
+				o, err := x.Upstream().Observe(ctx, link)
+				return o.Sends, err
+			},
+		}
+	})
+}
+
+// TestFRRForgetsWhatIsNotSaved is the one promise that differs without persist.
+func TestFRRForgetsWhatIsNotSaved(t *testing.T) {
+	x := newTroubledFRR(t, false)
+	mine, k := frrKey(t, 1, 1)
+	if err := x.Upstream().Switch(t.Context(), mine, k.Key); err != nil {
+		t.Fatal(err)
 	}
+	x.wants(t, 1, 1)
+	x.restart()
+	x.wants(t, 0, 0)
 }
 
 // frrKey is a key of an epoch whose number in the chain is that of serial.
