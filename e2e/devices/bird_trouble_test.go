@@ -243,24 +243,52 @@ func TestBirdEditedByHand(t *testing.T) {
 }
 
 // TestBirdUndoesASwitchThatCostsANeighbour is the negative control of the watch:
-// the neighbour lacks the key.
+// the neighbour lacks the key. Without BFD it shows after the dead interval.
 func TestBirdUndoesASwitchThatCostsANeighbour(t *testing.T) {
-	a, b := backbonePair(t)
-	first, k1 := ringKey(t, backbone, 1)
-	for _, r := range []*router{a, b} {
-		if err := r.driver(t).Upstream().Switch(t.Context(), first, k1); err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range []struct {
+		name string
+		conf func(conf string) string
+		link map[string]any
+		up   func(r *router) bool
+		says string
+	}{
+		{"BFD", func(conf string) string { return conf }, nil, (*router).up, "BFD neighbor 10.9.0.2 on va was lost by the change"},
+		{"OSPF alone", func(conf string) string {
+			return strings.NewReplacer("bfd yes;", "", "hello 2;", "hello 1;", "dead 10;", "dead 4;").Replace(conf)
+		}, map[string]any{"protocols": []any{"ospf"}}, func(r *router) bool { return strings.Contains(r.birdc("show ospf neighbors"), "Full") },
+			"OSPF neighbor 10.9.0.2 on va was lost by the change"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := backbonePair(t)
+			var drivers []*bird.Device
+			first, k1 := ringKey(t, backbone, 1)
+			for _, r := range []*router{a, b} {
+				conf, err := os.ReadFile(r.conf())
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.configure(c.conf(string(conf)))
+				d, err := bird.New("r", map[string]any{"socket": r.socket(), "directory": r.keys(), "links": map[string]any{string(backbone): c.link}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := d.Upstream().Switch(t.Context(), first, k1); err != nil {
+					t.Fatal(err)
+				}
+				drivers = append(drivers, d)
+			}
+			testbed.Until(t, time.Minute, "the routers are neighbours", func() bool { return c.up(a) })
+			canary := secrettest.New(t)
+			sa := keychain.SA{Link: backbone, Ref: keychain.Ref{Epoch: 2}, Serial: 2}
+			err := drivers[0].Upstream().Switch(t.Context(), sa, canary.Key)
+			if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("switch: %v (%v)", err, fault.Of(err))
+			}
+			canary.Absent(t, "the error", fmt.Sprint(err))
+			if _, sends := shown(t, drivers[0], backbone); sends != first.Ref {
+				t.Errorf("it sends with %v, want %v", sends, first.Ref)
+			}
+			testbed.Until(t, time.Minute, "the neighbour is back", func() bool { return c.up(a) })
+		})
 	}
-	testbed.Until(t, time.Minute, "the routers are neighbours", a.up)
-	c := secrettest.New(t)
-	err := a.driver(t).Upstream().Switch(t.Context(), keychain.SA{Link: backbone, Ref: keychain.Ref{Epoch: 2}, Serial: 2}, c.Key)
-	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "BFD neighbor 10.9.0.2 on va was lost by the change") {
-		t.Errorf("switch: %v (%v)", err, fault.Of(err))
-	}
-	c.Absent(t, "the error", fmt.Sprint(err))
-	if _, sends := shown(t, a.driver(t), backbone); sends != first.Ref {
-		t.Errorf("it sends with %v, want %v", sends, first.Ref)
-	}
-	testbed.Until(t, time.Minute, "the neighbour is back", a.up)
 }
