@@ -3,6 +3,9 @@ package strongswan
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"syscall"
@@ -15,7 +18,11 @@ import (
 )
 
 // charon is the daemon behind one VICI socket.
-type charon struct{ socket string }
+type charon struct {
+	socket string
+	// timeout is how long an answer may take, the work that it is about included.
+	timeout time.Duration
+}
 
 // talk is one conversation with charon: a session of its own, so that nothing is
 // left of the one before, and operations on other links do not wait. The library
@@ -36,7 +43,11 @@ func (c charon) open(ctx context.Context) (*talk, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, fault.Wrap(fault.Unavailable, unwrapped(err), "cannot reach charon at %s", c.socket)
+		err = fault.Wrap(fault.Unavailable, unwrapped(err), "cannot reach charon at %s", c.socket)
+		if errors.Is(err, fs.ErrPermission) {
+			err = fault.New(fault.Unavailable, "%w: let the user of the agent open it", err)
+		}
+		return nil, err
 	}
 	t.session = session
 	return t, nil
@@ -93,32 +104,52 @@ func (r refusal) Error() string { return string(r) }
 // ask sends a command and waits for the answer. Errors: a refusal, in charon's own
 // words, or that of the connection.
 func (t *talk) ask(command string, request *vici.Message) (*vici.Message, error) {
-	stop := context.AfterFunc(t.ctx, t.hangUp)
+	ctx, stop := t.listen()
 	defer stop()
 	answer, err := t.session.CommandRequest(command, request)
 	if answer != nil {
 		return answer, refused(answer)
 	}
-	return nil, t.broken(err)
+	return nil, t.broken(ctx, err)
 }
 
 // stream sends a command and collects the events that come before its answer. The
 // answer is the last message. Errors: as ask.
 func (t *talk) stream(command, event string, request *vici.Message) ([]*vici.Message, error) {
-	stop := context.AfterFunc(t.ctx, t.hangUp)
+	ctx, stop := t.listen()
 	defer stop()
 	messages, err := t.session.StreamedCommandRequest(command, event, request)
 	if err != nil {
-		return nil, t.broken(err)
+		return nil, t.broken(ctx, err)
 	}
 	last := len(messages) - 1 // the library gives the answer at least
 	return messages[:last], refused(messages[last])
 }
 
-// broken is why there was no answer: the context, when that ended the connection.
-func (t *talk) broken(err error) error {
-	if t.ctx.Err() != nil {
+// listen bounds the time for an answer: the connection is closed when it is over,
+// or when the conversation's context ends.
+func (t *talk) listen() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.charon.patience())
+	free := context.AfterFunc(ctx, t.hangUp)
+	return ctx, func() {
+		free()
+		cancel()
+	}
+}
+
+// patience is a little more than charon itself is given, so that it can say what it
+// was waiting for.
+func (c charon) patience() time.Duration { return c.timeout + goodbye }
+
+// broken is why there was no answer.
+func (t *talk) broken(ctx context.Context, err error) error {
+	switch {
+	case t.ctx.Err() != nil:
 		return t.ctx.Err()
+	case ctx.Err() != nil:
+		return fmt.Errorf("no answer within %v", t.charon.patience())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it closed the connection")
 	}
 	return unwrapped(err)
 }

@@ -26,8 +26,7 @@ const acceptMany = 256
 // config is a device of kind strongswan as the topology declares it.
 type config struct {
 	charon
-	timeout time.Duration
-	links   map[keychain.LinkID]linkConfig
+	links map[keychain.LinkID]linkConfig
 }
 
 // linkConfig is one link of the device.
@@ -42,15 +41,16 @@ type linkConfig struct {
 func read(fields map[string]any) (config, error) {
 	r := params.Read("strongswan", fields)
 	c := config{
-		charon:  charon{socket: r.String("socket", DefaultSocket)},
-		timeout: r.Duration("timeout", DefaultTimeout, 100*time.Millisecond, 5*time.Minute),
-		links:   make(map[keychain.LinkID]linkConfig),
+		charon: charon{
+			socket:  r.String("socket", DefaultSocket),
+			timeout: r.Duration("timeout", DefaultTimeout, time.Second, time.Minute),
+		},
+		links: make(map[keychain.LinkID]linkConfig),
 	}
 	if c.socket == "" {
 		r.Problem("socket", "it is empty: give the path of charon's VICI socket, or leave it out for %s", DefaultSocket)
 	}
 	r.Links(func(link keychain.LinkID, part *params.Reader) {
-		part.Choice("mode", "ppk", "ppk")
 		c.links[link] = linkConfig{
 			connection: readConnection(part),
 			overlap:    part.Duration("overlap", DefaultOverlap, 0, time.Minute),

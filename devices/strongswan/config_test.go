@@ -57,7 +57,7 @@ func TestFieldsThatAreWrongAreNamed(t *testing.T) {
 		{map[string]any{"socket": "", "links": map[string]any{"a-b": nil}}, "socket: it is empty"},
 		{map[string]any{"timeout": "1ms"}, `timeout: "1ms" is not a duration`},
 		{map[string]any{"sockets": "x"}, "sockets: no such field: a device of kind strongswan has links, socket, timeout"},
-		{map[string]any{"links": map[string]any{"a-b": map[string]any{"mode": "tls"}}}, `links.a-b.mode: "tls" is not one of ppk`},
+		{map[string]any{"links": map[string]any{"a-b": map[string]any{"mode": "x"}}}, "links.a-b.mode: no such field: here there are connection, overlap"},
 		{map[string]any{"links": map[string]any{"a-b": map[string]any{"connection": "x"}}}, `links.a-b.connection: "x" is not a map of fields`},
 		{with(map[string]any{"version": 1}), "links.a-b.connection.version: it is always 2 here"},
 		{with(map[string]any{"unique": "replace"}), "links.a-b.connection.unique: it is always never here"},

@@ -20,8 +20,6 @@ func (d Downstream) Observe(ctx context.Context, link keychain.LinkID) (downstre
 	if _, err := d.link(link); err != nil {
 		return downstream.Observation{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
 	t, err := d.open(ctx)
 	if err != nil {
 		return downstream.Observation{}, err
@@ -42,8 +40,6 @@ func (d Downstream) Install(ctx context.Context, sa keychain.SA, key secret.Key)
 		return err
 	}
 	defer ppk.Wipe()
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
 	return d.alone(ctx, sa.Link, func(t *talk) error {
 		held, err := t.names(sa.Link)
 		if err != nil {
@@ -62,8 +58,6 @@ func (d Downstream) Remove(ctx context.Context, sa keychain.SA) error {
 	if _, err := d.link(sa.Link); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
 	return d.alone(ctx, sa.Link, func(t *talk) error {
 		held, err := t.names(sa.Link)
 		if err != nil {

@@ -100,6 +100,19 @@ func TestACharonThatSaysNothingIsLeftWithItsContext(t *testing.T) {
 	}
 }
 
+func TestACharonThatSaysNothingIsGivenUp(t *testing.T) {
+	d := deviceAt(t, listen(t, func(c net.Conn) { <-t.Context().Done() }))
+	d.timeout = 10 * time.Millisecond
+	for name, op := range operations(t, d, secrettest.New(t)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := op(t.Context()); !fault.Is(err, fault.Unavailable) || !strings.Contains(fmt.Sprint(err), "no answer within 1.01s") {
+				t.Errorf("%v (%v)", err, fault.Of(err))
+			}
+		})
+	}
+}
+
 func TestALinkWithoutParametersIsInvalid(t *testing.T) {
 	d := deviceAt(t, "/nowhere")
 	c := secrettest.New(t)

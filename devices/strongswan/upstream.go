@@ -22,8 +22,6 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 	if err != nil {
 		return upstream.Observation{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.timeout)
-	defer cancel()
 	t, err := u.open(ctx)
 	if err != nil {
 		return upstream.Observation{}, err
