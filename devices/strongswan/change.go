@@ -245,10 +245,11 @@ func diagnose(log []*vici.Message, no refusal) string {
 		if m := notified.FindStringSubmatch(line); m != nil {
 			return "the responder does not accept it: " + m[1]
 		}
-		for _, known := range []string{"peer not responding", "PPK required but peer does not support PPK", "peer didn't use PPK"} {
-			if strings.Contains(line, known) {
-				return known
-			}
+		switch {
+		case strings.Contains(line, "peer not responding"):
+			return "the responder does not answer"
+		case strings.Contains(line, "peer does not support PPK"), strings.Contains(line, "peer didn't use PPK"):
+			return "the responder uses no PPK: it holds none at all, or knows none"
 		}
 	}
 	return no.Error()
