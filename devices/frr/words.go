@@ -103,5 +103,5 @@ func safe(line []byte) string {
 	if r := []rune(s); len(r) > maxSaid {
 		s = string(r[:maxSaid-1]) + "…"
 	}
-	return strings.TrimPrefix(s, "Exiting: ")
+	return strings.TrimSuffix(strings.TrimPrefix(s, "Exiting: "), ".")
 }

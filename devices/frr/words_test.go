@@ -15,7 +15,7 @@ func TestComplaints(t *testing.T) {
 		{"a key-string", "", "line 5: % Unknown command[14]:   key-string " + text + "\n", `"key-string …": unknown command`},
 		{"a key-string in the answer", "no: key-string " + text + "\n" + text[:40] + "\n", "line 5: Warning[14]...: key-string " + text + "\n", `"key-string …": warning`},
 		{"a line that is not ours", "", "line 99: % Unknown command[14]: x\n", "unknown command"},
-		{"something else", "", "% Can't open configuration file /etc/frr/x/vtysh.conf due to 'No such file or directory'.\nExiting: failed to connect to any daemons.\nHint: if this seems wrong, try running me as a privileged user!\n", "failed to connect to any daemons."},
+		{"something else", "", "% Can't open configuration file /etc/frr/x/vtysh.conf due to 'No such file or directory'.\nExiting: failed to connect to any daemons.\nHint: if this seems wrong, try running me as a privileged user!\n", "failed to connect to any daemons"},
 		{"nothing", "", "", "vtysh ended with exit code 1"},
 	} {
 		p := &printed{out: []byte(c.out), words: []byte(c.words), code: 1}
