@@ -210,7 +210,7 @@ func TestWireguardKernelProof(t *testing.T) {
 		}
 	}
 	m.boot(t)
-	d := wgProof(t, m.gateways, "wireguard", "wgk-")
+	d := wgProof(t, m.gateways, "wireguard", "")
 	d.Agents = m.startAgents
 	d.Traffic = func(t *testing.T) []proof.Direction {
 		m.startTraffic(t)
@@ -247,7 +247,7 @@ func (m *wgMachine) boot(t *testing.T) {
 func (m *wgMachine) startAgents(t *testing.T) (stop func()) {
 	t.Helper()
 	m.agents = nil
-	for _, site := range []string{"wgk-bern", "wgk-oslo"} {
+	for _, site := range []string{"bern", "oslo"} {
 		var env []string
 		testbed.Until(t, 10*time.Second, "the site has an identity", func() (ok bool) {
 			var err error
