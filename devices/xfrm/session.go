@@ -168,6 +168,10 @@ func (s *session) policy(f flow, dir netlink.Dir) (*netlink.XfrmPolicy, error) {
 	return nil, fault.Wrap(fault.Unavailable, plain(err), "read the policies of the kernel")
 }
 
+// priority of the policies. Lower numbers come first and 0 is what ip(8) gives, so
+// that an operator's own exemptions are heeded.
+const priority = 1000
+
 // point makes or replaces the policy for the traffic of f in one direction, in one
 // step. It asks for the SA with this SPI and this epoch; zero for any.
 func (s *session) point(f flow, dir netlink.Dir, spi uint32, e keychain.Epoch) error {
@@ -175,6 +179,7 @@ func (s *session) point(f flow, dir netlink.Dir, spi uint32, e keychain.Epoch) e
 		return err
 	}
 	p := f.selector(dir)
+	p.Priority = priority
 	p.Tmpls = []netlink.XfrmPolicyTmpl{{
 		Src: f.from.AsSlice(), Dst: f.to.AsSlice(), Proto: netlink.XFRM_PROTO_ESP, Mode: f.mode, Spi: int(spi), Reqid: int(e),
 	}}
