@@ -13,6 +13,8 @@
 //	flow := g.StartFlow(t, testbed.FlowSpec{From: a, To: b})
 //	g.Restart(t)                                         // off and on again: only /disk is kept
 //
+// A Meter counts over several boots, as proof.Device wants it.
+//
 // Inside, 10.0.2.2 is the host's loopback: HostEnv rewrites an environment for
 // that. /disk is a file system that survives Restart as a disk survives a power
 // cut, /disk/keep a directory on it for journals.

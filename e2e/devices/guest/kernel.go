@@ -31,11 +31,23 @@ func cacheDir() string {
 	return filepath.Join(base, "keyorch-guest")
 }
 
-// fetchKernel gives the kernel, from the cache or from Debian.
+// fetchKernel gives the kernel, from the cache or from Debian. Where that fails the
+// package lists may be missing, or older than what the mirror still has.
 func fetchKernel(ctx context.Context) (kernel, error) {
+	k, err := tryKernel(ctx)
+	if err == nil {
+		return k, nil
+	}
+	if _, failed := output(ctx, "", "apt-get", "update", "-qq"); failed != nil {
+		return kernel{}, errors.Join(err, failed)
+	}
+	return tryKernel(ctx)
+}
+
+func tryKernel(ctx context.Context) (kernel, error) {
 	out, err := output(ctx, "", "apt-cache", "depends", "--important", metapackage)
 	if err != nil {
-		return kernel{}, fmt.Errorf("find the cloud kernel (has apt-get update been run?): %w", err)
+		return kernel{}, fmt.Errorf("find the cloud kernel: %w", err)
 	}
 	_, rest, _ := strings.Cut(out, "Depends: ")
 	name, _, _ := strings.Cut(rest, "\n")
