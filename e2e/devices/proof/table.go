@@ -70,7 +70,8 @@ func (p *script) times() (stage, change Times) {
 			p.Fatalf("history -o json: %v", err)
 		}
 		for i, e := range past.Entries {
-			if i == 0 || e.From.IsZero() || past.Entries[i-1].To != e.To || e.Reason != "" {
+			// The KCV of a new key is known once the first node has confirmed it.
+			if i == 0 || e.From.IsZero() || past.Entries[i-1].To.Epoch != e.To.Epoch || e.Reason != "" {
 				continue
 			}
 			took := e.At.Sub(past.Entries[i-1].At)
