@@ -56,7 +56,7 @@ func TestANodeStandsOnBothSides(t *testing.T) {
 		{"edge", false, true, "name it under upstream and under downstream of edge"},
 		{"other", true, true, "links.other"},
 	} {
-		err := haproxy.Part(fields, c.link, c.sends, c.accepts)
+		err := haproxy.Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if c.want == "" && err != nil || c.want != "" && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -12,7 +12,8 @@ import (
 const probeTime = 3 * time.Second
 
 // prove takes a ticket from the probe's address and compares the name of the key
-// that it was sealed with. It proves nothing where there is no probe.
+// that it was sealed with. It proves nothing where there is no probe. What is wrong
+// is wrong in a configuration: Unavailable, and looked at again.
 func (s shared) prove(ctx context.Context, want name) error {
 	if s.probe == "" {
 		return nil
@@ -26,9 +27,9 @@ func (s shared) prove(ctx context.Context, want name) error {
 	case got == want:
 		return nil
 	case got.ref().IsZero():
-		return fault.New(fault.Mismatch, "tickets from %s are not sealed with a key of keyorch: is tls-ticket-keys %s on its bind line?", s.probe, s.ring)
+		return fault.New(fault.Unavailable, "tickets from %s are not sealed with a key of keyorch: give its bind line tls-ticket-keys %s, and no no-tls-tickets", s.probe, s.ring)
 	}
-	return fault.New(fault.Mismatch, "tickets from %s are sealed with epoch %v, the ring says %v", s.probe, got.ref(), want.ref())
+	return fault.New(fault.Unavailable, "tickets from %s are sealed with epoch %v, the ring says %v", s.probe, got.ref(), want.ref())
 }
 
 // ticket is the name of the key that a fresh ticket is sealed with.

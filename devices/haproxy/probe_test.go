@@ -78,7 +78,7 @@ func TestAFreshTicketMustBearOutTheRing(t *testing.T) {
 		says := func(want string) {
 			t.Helper()
 			_, err := p.Upstream().Observe(t.Context(), "a")
-			if !fault.Is(err, fault.Mismatch) || !strings.Contains(err.Error(), want) {
+			if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v (%v), want %q", err, fault.Of(err), want)
 			}
 		}

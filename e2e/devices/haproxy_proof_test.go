@@ -169,3 +169,20 @@ func TestHaproxySocketOfLevelUser(t *testing.T) {
 	}
 	c.Absent(t, "the log", testbed.Tail(b.log(), 1<<20), fmt.Sprint(err))
 }
+
+// What HAProxy says of rings that keyorch cannot use, in the words of the page.
+func TestHaproxyRingsThatDoNotFit(t *testing.T) {
+	b := newBalancer(t, manyBinds, www)
+	short := base64.StdEncoding.EncodeToString(make([]byte, 48)) + "\n"
+	b.write(www, strings.Repeat(short, 3))
+	b.restart()
+	_, err := ringDevice(t, b, b.socket()).Downstream().Observe(t.Context(), www)
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "its keys have 48 bytes") {
+		t.Errorf("keys of 48 bytes: %v (%v)", err, fault.Of(err))
+	}
+	b.ports["other"] = b.ports[www]
+	_, err = ringDevice(t, b, b.socket()).Downstream().Observe(t.Context(), "other")
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "it has no such ring") {
+		t.Errorf("no such ring: %v (%v)", err, fault.Of(err))
+	}
+}
