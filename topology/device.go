@@ -47,7 +47,14 @@ func (c *checker) partIn(n Node, l Link) string {
 	if kind.Part == nil {
 		return ""
 	}
-	err := kind.Part(n.Device, Part{Link: l.Name, Sends: slices.Contains(l.Upstream, n.Name), Accepts: slices.Contains(l.Downstream, n.Name)})
+	part := keychain.Part{
+		Link: l.Name, Sends: slices.Contains(l.Upstream, n.Name), Accepts: slices.Contains(l.Downstream, n.Name),
+		OtherSenders: len(l.Upstream), Nodes: len(nodesOf(l)),
+	}
+	if part.Sends {
+		part.OtherSenders--
+	}
+	err := kind.Part(n.Device, part)
 	if err == nil {
 		return ""
 	}

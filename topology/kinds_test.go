@@ -30,7 +30,7 @@ func someKinds() topology.Kinds {
 			}
 			return keychain.Capabilities{AcceptMany: 4, SwitchSeparate: true}, nil
 		}},
-		"both": {Check: can(2, true).Check, Part: func(_ topology.Device, p topology.Part) error {
+		"both": {Check: can(2, true).Check, Part: func(_ topology.Device, p keychain.Part) error {
 			if p.Sends && p.Accepts {
 				return nil
 			}

@@ -23,14 +23,7 @@ type Kind struct {
 	// Part says why the device, whose parameters are in order, cannot take part in
 	// a link as declared; nil means that it can. A Kind without it takes part in
 	// any link.
-	Part func(Device, Part) error
-}
-
-// Part is the part that a node plays in one link.
-type Part struct {
-	Link    keychain.LinkID
-	Sends   bool // it is an upstream node
-	Accepts bool // it is a downstream node
+	Part func(Device, keychain.Part) error
 }
 
 // Parse reads every document of the sources. References may lead to what the

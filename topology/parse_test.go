@@ -333,3 +333,53 @@ spec: {upstream: [n1], downstream: [n2]}
 		t.Errorf("%v, want %q", err, want)
 	}
 }
+
+// TestAKindIsToldThePartOfANode looks at what a kind is asked about each node.
+func TestAKindIsToldThePartOfANode(t *testing.T) {
+	const segment = `
+apiVersion: keyorch/v1
+kind: Site
+metadata: {name: dc1}
+---
+apiVersion: keyorch/v1
+kind: Node
+metadata: {name: n1}
+spec: {site: dc1, device: {kind: sim}}
+---
+apiVersion: keyorch/v1
+kind: Node
+metadata: {name: n2}
+spec: {site: dc1, device: {kind: asks}}
+---
+apiVersion: keyorch/v1
+kind: Node
+metadata: {name: n3}
+spec: {site: dc1, device: {kind: sim}}
+---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: l1}
+spec: {upstream: [n1, n2, n3], downstream: [n2]}
+---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: l2}
+spec: {upstream: [n1], downstream: [n2, n3]}
+`
+	kinds := someKinds()
+	var asked []keychain.Part
+	kinds["asks"] = topology.Kind{Check: kinds["sim"].Check, Part: func(_ topology.Device, p keychain.Part) error {
+		asked = append(asked, p)
+		return nil
+	}}
+	if _, err := topology.Parse([]topology.Source{{Name: "test.yaml", Data: []byte(segment)}}, kinds, topology.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []keychain.Part{
+		{Link: "l1", Sends: true, Accepts: true, OtherSenders: 2, Nodes: 3},
+		{Link: "l2", Accepts: true, OtherSenders: 1, Nodes: 3},
+	}
+	if !reflect.DeepEqual(asked, want) {
+		t.Errorf("asked about %+v, want %+v", asked, want)
+	}
+}

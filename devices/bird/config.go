@@ -106,18 +106,15 @@ func capabilities() keychain.Capabilities {
 // Part refuses a link that the device has no parameters for, and one on which the
 // node stands on one side only: routers of a segment hear each other. Errors:
 // Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	if _, ok := c.links[link]; !ok {
-		return params.NoLink(link)
+	if _, ok := c.links[p.Link]; !ok {
+		return params.NoLink(p.Link)
 	}
-	if !sends || !accepts {
-		return fault.New(fault.Invalid, "a node of kind bird sends and accepts on a link: name it under upstream and under downstream of %s", link)
-	}
-	return nil
+	return params.BothSides(p, "a node of kind bird sends and accepts")
 }
 
 // New is the driver of kind bird: the BIRD of one node, as the topology declares

@@ -48,15 +48,15 @@ func TestANodeStandsOnBothSides(t *testing.T) {
 	}{
 		{"l1", true, true, ""},
 		{"l1", true, false, "sends and accepts"},
-		{"l1", false, true, "under upstream and under downstream of l1"},
+		{"l1", false, true, "under upstream and under downstream of link l1"},
 		{"l2", true, true, "no parameters for link l2"},
 	} {
-		err := bird.Part(fields, c.link, c.sends, c.accepts)
+		err := bird.Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if (err == nil) != (c.want == "") || !strings.Contains(fmt.Sprint(err), c.want) && c.want != "" || err != nil && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if err := bird.Part(nil, "l1", true, true); !fault.Is(err, fault.Invalid) {
+	if err := bird.Part(nil, keychain.Part{Link: "l1", Sends: true, Accepts: true}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("without fields: %v", err)
 	}
 }

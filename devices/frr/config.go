@@ -110,18 +110,15 @@ func Capabilities(fields map[string]any) (keychain.Capabilities, error) {
 
 // Part reports whether a node with these fields may take part in link as its
 // sender, its receiver, or both. Errors: Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	if _, ok := c.links[link]; !ok {
-		return params.NoLink(link)
+	if _, ok := c.links[p.Link]; !ok {
+		return params.NoLink(p.Link)
 	}
-	if !sends || !accepts {
-		return fault.New(fault.Invalid, "a device of kind frr sends and accepts with one key chain: put the node on both sides of link %s, upstream and downstream", link)
-	}
-	return nil
+	return params.BothSides(p, "a node of kind frr sends and accepts with one key chain")
 }
 
 // New is the driver of kind frr: the FRR of one node, as the topology declares

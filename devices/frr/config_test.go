@@ -64,11 +64,11 @@ func TestANodeStandsOnBothSides(t *testing.T) {
 		want           string
 	}{
 		{"a", true, true, ""},
-		{"a", true, false, "both sides"},
-		{"a", false, true, "both sides"},
+		{"a", true, false, "under upstream and under downstream"},
+		{"a", false, true, "under upstream and under downstream"},
 		{"b", true, true, "no parameters for link b"},
 	} {
-		err := Part(fields, c.link, c.sends, c.accepts)
+		err := Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if (err == nil) != (c.want == "") || err != nil && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -52,8 +52,8 @@ func TestANodeStandsOnBothSides(t *testing.T) {
 		want           string
 	}{
 		{"edge", true, true, ""},
-		{"edge", true, false, "name it under upstream and under downstream of edge"},
-		{"edge", false, true, "name it under upstream and under downstream of edge"},
+		{"edge", true, false, "name it under upstream and under downstream of link edge"},
+		{"edge", false, true, "name it under upstream and under downstream of link edge"},
 		{"other", true, true, "links.other"},
 	} {
 		err := haproxy.Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})

@@ -103,24 +103,26 @@ func Capabilities(fields map[string]any) (keychain.Capabilities, error) {
 
 // Part says why a node with these fields cannot take part in link as a sender, a
 // receiver or both; nil when it can. Errors: Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	p, ok := c.links[link]
+	own, ok := c.links[p.Link]
 	switch {
 	case !ok:
-		return params.NoLink(link)
-	case accepts && p.mac == nil:
-		return noPeer(link)
-	case !sends:
+		return params.NoLink(p.Link)
+	case p.Accepts && own.mac == nil:
+		return noPeer(p.Link)
+	case p.Accepts && p.OtherSenders > 1:
+		return fault.New(fault.Invalid, "link %s has %d other upstream nodes, and the device listens to one peer on a link: declare a link for each sender", p.Link, p.OtherSenders)
+	case !p.Sends:
 		return nil
 	}
 	for _, other := range slices.Sorted(maps.Keys(c.links)) {
 		// Whoever has no peer sends, and an interface sends with one key.
-		if o := c.links[other]; other != link && o.iface == p.iface && o.mac == nil {
-			return fault.New(fault.Invalid, "links.%s.interface: link %s sends on %s too, and an interface sends on one link", link, other, p.iface)
+		if o := c.links[other]; other != p.Link && o.iface == own.iface && o.mac == nil {
+			return fault.New(fault.Invalid, "links.%s.interface: link %s sends on %s too, and an interface sends on one link", p.Link, other, own.iface)
 		}
 	}
 	return nil

@@ -66,7 +66,7 @@ func TestALinkNeedsTheParametersOfItsSides(t *testing.T) {
 		{"b-a", true, true, "links.b-a.interface: link a-b sends on macsec0 too"},
 		{"a-x", true, false, "no parameters for link a-x"},
 	} {
-		err := Part(fields, c.link, c.sends, c.accepts)
+		err := Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if (err == nil) != (c.want == "") || err != nil && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s sends %v accepts %v: %v, want %q", c.link, c.sends, c.accepts, err, c.want)
 		}
@@ -85,5 +85,18 @@ func TestALinkNeedsTheParametersOfItsSides(t *testing.T) {
 	_, err = d.Upstream().Observe(t.Context(), "a-b")
 	if !fault.Is(err, fault.Unavailable) || !strings.Contains(fmt.Sprint(err), "cannot open network namespace /run/netns/lab: no such file or directory") {
 		t.Errorf("a namespace that is not there: %v", err)
+	}
+}
+
+// TestAReceiverListensToOneSender: it would confirm a key that it takes from one of
+// them only.
+func TestAReceiverListensToOneSender(t *testing.T) {
+	fields := map[string]any{"links": map[string]any{"l1": map[string]any{"interface": "macsec0", "peer": peerMAC}}}
+	if err := Part(fields, keychain.Part{Link: "l1", Sends: true, Accepts: true, OtherSenders: 1, Nodes: 2}); err != nil {
+		t.Errorf("one peer: %v", err)
+	}
+	err := Part(fields, keychain.Part{Link: "l1", Accepts: true, OtherSenders: 2, Nodes: 3})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "declare a link for each sender") {
+		t.Errorf("two senders: %v", err)
 	}
 }

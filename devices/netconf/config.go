@@ -131,13 +131,13 @@ func capabilities() keychain.Capabilities {
 
 // Part says why a device with these fields cannot take part in link. It may stand
 // on either side, or on both. Errors: Invalid.
-func Part(fields map[string]any, id keychain.LinkID, _, _ bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	if _, ok := c.links[id]; !ok {
-		return params.NoLink(id)
+	if _, ok := c.links[p.Link]; !ok {
+		return params.NoLink(p.Link)
 	}
 	return nil
 }

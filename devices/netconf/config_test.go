@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 func good() map[string]any {
@@ -78,10 +79,10 @@ func TestPartsAndCapabilities(t *testing.T) {
 	if err != nil || caps.CannotStage() != "" || !caps.Survives || caps.CounterBound {
 		t.Errorf("%+v (%v)", caps, err)
 	}
-	if err := Part(good(), "l1", true, false); err != nil {
+	if err := Part(good(), keychain.Part{Link: "l1", Sends: true, Accepts: false, Nodes: 2}); err != nil {
 		t.Error(err)
 	}
-	wants(t, Part(good(), "l2", true, true), fault.Invalid, "the device has no parameters for link l2: add them under device.links.l2")
+	wants(t, Part(good(), keychain.Part{Link: "l2", Sends: true, Accepts: true, Nodes: 2}), fault.Invalid, "the device has no parameters for link l2: add them under device.links.l2")
 	d, err := New("n1", good())
 	if err != nil {
 		t.Fatal(err)

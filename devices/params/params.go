@@ -259,6 +259,24 @@ func NoLink(link keychain.LinkID) error {
 	return fault.New(fault.Invalid, "the device has no parameters for link %s: add them under device.%s.%s", link, linksField, link)
 }
 
+// BothSides is Invalid for a node that stands on one side only of a link, where
+// what its device does takes both; what says why.
+func BothSides(p keychain.Part, what string) error {
+	if p.Sends && p.Accepts {
+		return nil
+	}
+	return fault.New(fault.Invalid, "%s: name it under upstream and under downstream of link %s", what, p.Link)
+}
+
+// Pair is Invalid for a link of more than two nodes, where the device of each
+// knows one peer.
+func Pair(p keychain.Part) error {
+	if p.Nodes <= 2 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "link %s has %d nodes, and the device has one peer: declare a link for each pair", p.Link, p.Nodes)
+}
+
 // Required reads a text that must be there and must not be empty; example shows
 // what may stand there.
 func (r *Reader) Required(name, example string) string {

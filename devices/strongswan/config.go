@@ -73,23 +73,23 @@ func capabilities() keychain.Capabilities {
 
 // Part says why a node with these fields cannot stand on its sides of link, or is
 // nil. Errors: Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	l, ok := c.links[link]
+	l, ok := c.links[p.Link]
 	switch {
 	case !ok:
-		return params.NoLink(link)
-	case sends && accepts:
-		return fault.New(fault.Invalid, "a strongswan node cannot stand on both sides of link %s: the upstream node initiates the tunnel, another one responds", link)
-	case sends && l.connection == nil:
-		return fault.New(fault.Invalid, "the node initiates the tunnel of link %s: give its connection under device.links.%s.connection", link, link)
-	case accepts && l.connection != nil:
-		return fault.New(fault.Invalid, "the node responds on link %s, with the connection in its swanctl.conf: leave out device.links.%s.connection", link, link)
+		return params.NoLink(p.Link)
+	case p.Sends && p.Accepts:
+		return fault.New(fault.Invalid, "a strongswan node cannot stand on both sides of link %s: the upstream node initiates the tunnel, another one responds", p.Link)
+	case p.Sends && l.connection == nil:
+		return fault.New(fault.Invalid, "the node initiates the tunnel of link %s: give its connection under device.links.%s.connection", p.Link, p.Link)
+	case p.Accepts && l.connection != nil:
+		return fault.New(fault.Invalid, "the node responds on link %s, with the connection in its swanctl.conf: leave out device.links.%s.connection", p.Link, p.Link)
 	}
-	return nil
+	return params.Pair(p)
 }
 
 // New is the driver of kind strongswan: the device of one node, as the topology

@@ -101,7 +101,7 @@ func TestTheSideOfANodeFollowsFromItsConnection(t *testing.T) {
 		{initiator, "a-b", true, true, "cannot stand on both sides of link a-b"},
 		{nil, "a-b", true, false, "links: it is missing"},
 	} {
-		err := Part(c.fields, c.link, c.sends, c.accepts)
+		err := Part(c.fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if c.want == "" && err != nil || c.want != "" && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, sends %v, accepts %v: %v, want %q", c.link, c.sends, c.accepts, err, c.want)
 		}

@@ -138,19 +138,19 @@ func capabilities() keychain.Capabilities {
 
 // Part says why a node with these fields cannot take part in link as it should,
 // or nil. Errors: Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, _ bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	l, ok := c.links[link]
+	l, ok := c.links[p.Link]
 	if !ok {
-		return params.NoLink(link)
+		return params.NoLink(p.Link)
 	}
-	if sends && len(l.routes) == 0 {
-		return noRoutes(link)
+	if p.Sends && len(l.routes) == 0 {
+		return noRoutes(p.Link)
 	}
-	return nil
+	return params.Pair(p)
 }
 
 func noRoutes(link keychain.LinkID) error {

@@ -59,7 +59,7 @@ func TestPartsThatANodeCanTake(t *testing.T) {
 		{"b-a", true, false, "the device has no routes for link b-a"},
 		{"x-y", false, true, "the device has no parameters for link x-y"},
 	} {
-		err := Part(fields, c.link, c.sends, c.accepts)
+		err := Part(fields, keychain.Part{Link: c.link, Sends: c.sends, Accepts: c.accepts, Nodes: 2})
 		if (err == nil) != (c.says == "") || err != nil && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%+v: %v", c, err)
 		}

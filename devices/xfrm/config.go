@@ -152,18 +152,18 @@ func Capabilities(fields map[string]any) (keychain.Capabilities, error) {
 
 // Part says why a node with these fields cannot take part in link as a sender, a
 // receiver or both; nil when it can. Errors: Invalid.
-func Part(fields map[string]any, link keychain.LinkID, sends, accepts bool) error {
+func Part(fields map[string]any, p keychain.Part) error {
 	c, err := read(fields)
 	if err != nil {
 		return err
 	}
-	if _, err := c.part(link); err != nil {
+	if _, err := c.part(p.Link); err != nil {
 		return err
 	}
-	if sends && accepts {
+	if p.Sends && p.Accepts {
 		return fault.New(fault.Invalid, "a device of kind xfrm cannot send and accept on one link, since two senders under one key would repeat its nonces: declare a link for each direction")
 	}
-	return nil
+	return params.Pair(p)
 }
 
 // part is the parameters of link.

@@ -33,11 +33,12 @@ func TestEveryProblemIsNamed(t *testing.T) {
 
 func TestPart(t *testing.T) {
 	f := fields("a-b", "b-a")
-	must(t, Part(f, "a-b", true, false))
-	must(t, Part(f, "b-a", false, true))
-	refuses(t, Part(f, "a-b", true, true), fault.Invalid, "cannot send and accept on one link")
-	refuses(t, Part(f, "c-d", true, false), fault.Invalid, "no parameters for link c-d", "device.links.c-d")
-	refuses(t, Part(nil, "a-b", true, false), fault.Invalid, "links: it is missing")
+	must(t, Part(f, keychain.Part{Link: "a-b", Sends: true, Accepts: false, Nodes: 2}))
+	must(t, Part(f, keychain.Part{Link: "b-a", Sends: false, Accepts: true, Nodes: 2}))
+	refuses(t, Part(f, keychain.Part{Link: "a-b", Sends: true, Accepts: true, Nodes: 2}), fault.Invalid, "cannot send and accept on one link")
+	refuses(t, Part(f, keychain.Part{Link: "c-d", Sends: true, Accepts: false, Nodes: 2}), fault.Invalid, "no parameters for link c-d", "device.links.c-d")
+	refuses(t, Part(f, keychain.Part{Link: "a-b", Sends: true, Nodes: 3}), fault.Invalid, "link a-b has 3 nodes", "declare a link for each pair")
+	refuses(t, Part(nil, keychain.Part{Link: "a-b", Sends: true, Accepts: false, Nodes: 2}), fault.Invalid, "links: it is missing")
 }
 
 func TestDefaults(t *testing.T) {

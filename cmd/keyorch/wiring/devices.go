@@ -40,7 +40,7 @@ type sides interface {
 // node may take part in a link with them, and the device itself.
 type driver struct {
 	capabilities func(fields map[string]any) (keychain.Capabilities, error)
-	part         func(fields map[string]any, link keychain.LinkID, sends, accepts bool) error // nil: any part
+	part         func(fields map[string]any, p keychain.Part) error // nil: any part
 	open         func(node keychain.NodeID, fields map[string]any) (sides, error)
 }
 
@@ -78,9 +78,7 @@ func Kinds() topology.Kinds {
 	for name, driver := range drivers() {
 		kind := topology.Kind{Check: func(d topology.Device) (keychain.Capabilities, error) { return driver.capabilities(d.Params) }}
 		if driver.part != nil {
-			kind.Part = func(d topology.Device, p topology.Part) error {
-				return driver.part(d.Params, p.Link, p.Sends, p.Accepts)
-			}
+			kind.Part = func(d topology.Device, p keychain.Part) error { return driver.part(d.Params, p) }
 		}
 		kinds[name] = kind
 	}
