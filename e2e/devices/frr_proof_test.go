@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,74 +15,51 @@ import (
 	"github.com/keyorch/keyorch/keychain"
 )
 
-// frrPair is two FRRs that learn the way to each other's loopback address by
-// OSPFv3, over an adjacency that is authenticated with key chain frr-a-b.
+// frrPage is what operators read. What stands there is what runs here, with names
+// that no other page has, the pathspaces and interfaces of the bed, and timers that
+// show sooner that a neighbour is lost.
+const frrPage = "../../docs/devices/frr.md"
+
+// frrPair is the two routers of the page, on one cable.
 func frrPair(t *testing.T) (a, b *frrNode) {
 	t.Helper()
 	var nodes []*frrNode
 	one, two := testbed.Pair(t, "frr")
 	for i, at := range []testbed.Namespace{one, two} {
 		at.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-		nodes = append(nodes, newFRR(t, at, fmt.Sprintf(`frr defaults traditional
-!
-interface lo
- ipv6 ospf6 area 0
-exit
-!
-interface %s
- ipv6 ospf6 area 0
- ipv6 ospf6 hello-interval 1
- ipv6 ospf6 dead-interval 4
- ipv6 ospf6 network point-to-point
- ipv6 ospf6 authentication keychain frr-a-b
-exit
-!
-router ospf6
- ospf6 router-id 10.9.0.%d
-exit
-!
-`, []string{"va", "vb"}[i], i+1)))
+		nodes = append(nodes, newFRR(t, at, strings.NewReplacer(
+			"keychain backbone", "keychain frr-a-b", "eth1", frrInterface(i), "10.1.0.1", fmt.Sprintf("10.1.0.%d", i+1),
+			"point-to-point", "point-to-point\n ipv6 ospf6 hello-interval 1\n ipv6 ospf6 dead-interval 4",
+		).Replace(block(t, frrPage, "frr", 0))))
 	}
 	return nodes[0], nodes[1]
 }
 
-// frrTopology is the two as keyorch sees them: each sends and accepts.
-func frrTopology(a, b *frrNode) string {
-	return fmt.Sprintf(`
-apiVersion: keyorch/v1
-kind: Site
-metadata: {name: frr-a}
----
-apiVersion: keyorch/v1
-kind: Site
-metadata: {name: frr-b}
----
-apiVersion: keyorch/v1
-kind: Node
-metadata: {name: frr-a}
-spec:
-  site: frr-a
-  device: {kind: frr, pathspace: %s, links: {frr-a-b: {interface: va}}}
----
-apiVersion: keyorch/v1
-kind: Node
-metadata: {name: frr-b}
-spec:
-  site: frr-b
-  device: {kind: frr, pathspace: %s, links: {frr-a-b: {interface: vb}}}
----
-apiVersion: keyorch/v1
-kind: Link
-metadata: {name: frr-a-b}
-spec: {upstream: [frr-a, frr-b], downstream: [frr-a, frr-b], policy: proof}
-`, a.at.Name, b.at.Name)
+func frrInterface(i int) string { return []string{"va", "vb"}[i] }
+
+// frrTopology is the topology of the page, with the policy of the script.
+func frrTopology(t *testing.T, nodes ...*frrNode) string {
+	t.Helper()
+	documents, _, _ := strings.Cut(block(t, frrPage, "yaml", 0), "---\napiVersion: keyorch/v1\nkind: Policy\n")
+	for i, n := range nodes {
+		name := fmt.Sprintf("metadata: {name: r%d}\n", i+1)
+		before, node, found := strings.Cut(documents, name)
+		node, after, ends := strings.Cut(node, "\n---\n")
+		if !found || !ends {
+			t.Fatalf("the topology has no node r%d", i+1)
+		}
+		node = strings.NewReplacer("kind: frr", "kind: frr\n    pathspace: "+n.at.Name, "eth1", frrInterface(i)).Replace(node)
+		documents = before + name + node + "\n---\n" + after
+	}
+	return strings.NewReplacer("backbone", "frr-a-b", "east", "frr-a", "west", "frr-b", "r1", "frr-a", "r2", "frr-b",
+		"policy: routers", "policy: proof").Replace(documents)
 }
 
 func TestFRRProof(t *testing.T) {
 	testbed.Need(t, true, "frr", "iproute2")
 	a, b := frrPair(t)
 	proof.Run(t, proof.Shared(t), proof.Device{
-		Kind: "frr", Topology: frrTopology(a, b),
+		Kind: "frr", Topology: frrTopology(t, a, b),
 		Sites: []keychain.SiteID{"frr-a", "frr-b"}, Links: []keychain.LinkID{"frr-a-b"},
 		Traffic: func(t *testing.T) []proof.Direction { return frrTraffic(t, a, b) },
 		BreakInstall: func(t *testing.T) (mend func()) {
