@@ -186,3 +186,30 @@ func TestHaproxyRingsThatDoNotFit(t *testing.T) {
 		t.Errorf("no such ring: %v (%v)", err, fault.Of(err))
 	}
 }
+
+// The rule that the driver keeps, broken by hand: two pushes at one edge only. Not
+// one of its tickets is opened at the other, and nobody sees an error.
+func TestHaproxyWrongOrderEndsResumption(t *testing.T) {
+	a, b := edges(t)
+	b.write(www, testbed.Tail(a.keyFile(www), 1<<10))
+	b.restart()
+	there, back := startResumptions(t, a.address(www), b.address(www)), startResumptions(t, b.address(www), a.address(www))
+	count := func() (one, other testbed.Count) {
+		marks := []uint64{there.Mark(), back.Mark()}
+		testbed.Until(t, time.Minute, "a hundred clients came", func() bool { return there.Mark() > marks[0]+100 && back.Mark() > marks[1]+100 })
+		return there.Since(marks[0]), back.Since(marks[1])
+	}
+	if one, other := count(); one.Lost+other.Lost > 0 {
+		t.Fatalf("before: %+v, %+v", one, other)
+	}
+	a.push(t)
+	if one, other := count(); one.Lost+other.Lost > 0 { // copies: the first push is no switch
+		t.Errorf("after one push: %+v, %+v", one, other)
+	}
+	a.push(t)
+	one, other := count()
+	if one.Lost != one.Sent || other.Lost > 0 {
+		t.Errorf("after two pushes: %+v, %+v", one, other)
+	}
+	t.Logf("after two pushes %d of %d are lost, and %d of %d on the way back", one.Lost, one.Sent, other.Lost, other.Sent)
+}
