@@ -102,6 +102,7 @@ func (r *router) editPasswords(t testing.TB) {
 }
 
 func TestBirdProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := backbonePair(t)
 	proof.Run(t, proof.Shared(t), proof.Device{
 		Kind: "bird", Topology: backboneTopology(t, a, b),

@@ -135,6 +135,7 @@ func newTroubled(t *testing.T) troubled {
 func (x troubled) logs() string { return testbed.Tail(x.log(), 1<<20) }
 
 func TestBirdConformanceUpstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		x := newTroubled(t)
 		return upstreamtest.Fixture{
@@ -145,6 +146,7 @@ func TestBirdConformanceUpstream(t *testing.T) {
 }
 
 func TestBirdConformanceDownstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
 		x := newTroubled(t)
 		return downstreamtest.Fixture{

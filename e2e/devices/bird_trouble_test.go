@@ -60,6 +60,7 @@ const (
 // commands under way, with and without an operator who has BIRD read the files as
 // they were left. The process is this test binary again.
 func TestBirdCrashes(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	const link = "conformance"
 	if os.Getenv(crashSocket) != "" {
 		d, err := bird.New("n1", map[string]any{"socket": os.Getenv(crashSocket), "directory": os.Getenv(crashDirectory), "timeout": "3s", "links": map[string]any{link: nil}})
@@ -124,6 +125,7 @@ func crashAt(t *testing.T, x troubled, front *testbed.Proxy) {
 // TestBirdTakesBackWhatIsNotConfirmed lets the answer to the confirmation hang until
 // BIRD has undone the change by itself.
 func TestBirdTakesBackWhatIsNotConfirmed(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubled(t)
 	d, err := bird.New("n1", map[string]any{"socket": filepath.Join(x.dir, "front3.ctl"), "directory": x.keys(), "timeout": "3s", "links": map[string]any{"conformance": nil}})
 	if err != nil {
@@ -150,6 +152,7 @@ func TestBirdTakesBackWhatIsNotConfirmed(t *testing.T) {
 
 // TestBirdIsToldOfNoIncludes: the operator has not included what keyorch writes.
 func TestBirdIsToldOfNoIncludes(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	for _, c := range []struct{ without, says string }{
 		{".keys", "conformance.keys included before it?"},
 		{"nothing", "include it at the top of bird.conf"},
@@ -196,6 +199,7 @@ func (r *router) bfdSince(t testing.TB) time.Time {
 // TestBirdEditedByHand edits the files of one of two routers. What nobody loaded
 // costs nothing; what was loaded costs the adjacency until it is put right.
 func TestBirdEditedByHand(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := backbonePair(t)
 	first, k1 := ringKey(t, backbone, 1)
 	second, k2 := ringKey(t, backbone, 2)
@@ -245,6 +249,7 @@ func TestBirdEditedByHand(t *testing.T) {
 // TestBirdUndoesASwitchThatCostsANeighbour is the negative control of the watch:
 // the neighbour lacks the key. Without BFD it shows after the dead interval.
 func TestBirdUndoesASwitchThatCostsANeighbour(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	for _, c := range []struct {
 		name string
 		conf func(conf string) string

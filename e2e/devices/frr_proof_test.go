@@ -56,6 +56,7 @@ func frrTopology(t *testing.T, nodes ...*frrNode) string {
 }
 
 func TestFRRProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	testbed.Need(t, true, "frr", "iproute2")
 	a, b := frrPair(t)
 	proof.Run(t, proof.Shared(t), proof.Device{

@@ -51,6 +51,7 @@ func (x troubledFRR) logs() string {
 }
 
 func TestFRRConformanceUpstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		x := newTroubledFRR(t, true)
 		return upstreamtest.Fixture{
@@ -60,6 +61,7 @@ func TestFRRConformanceUpstream(t *testing.T) {
 }
 
 func TestFRRConformanceDownstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
 		x := newTroubledFRR(t, true)
 		return downstreamtest.Fixture{
@@ -75,6 +77,7 @@ func TestFRRConformanceDownstream(t *testing.T) {
 
 // TestFRRForgetsWhatIsNotSaved is the one promise that differs without persist.
 func TestFRRForgetsWhatIsNotSaved(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubledFRR(t, false)
 	mine, k := frrKey(t, 1, 1)
 	if err := x.Upstream().Switch(t.Context(), mine, k.Key); err != nil {
@@ -103,6 +106,7 @@ func (x troubledFRR) wants(t *testing.T, accepts int, sends keychain.Epoch) {
 
 // TestFRRNumbersWrap goes from key 255 to key 1, which FRR would rather send with.
 func TestFRRNumbersWrap(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubledFRR(t, true)
 	last, k := frrKey(t, 900, 254)
 	first, f := frrKey(t, 901, 255)
@@ -128,6 +132,7 @@ func TestFRRNumbersWrap(t *testing.T) {
 // TestFRRTakesAChainOver begins with a key that somebody typed in, and with one
 // that was never finished.
 func TestFRRTakesAChainOver(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubledFRR(t, true)
 	x.configure("key chain conformance", "key 1", "key-string by-hand", "cryptographic-algorithm hmac-sha-256", "key 4")
 	mine, k := frrKey(t, 1, 0)
@@ -150,6 +155,7 @@ func TestFRRTakesAChainOver(t *testing.T) {
 
 // TestFRRWithoutTheAlgorithm has FRR itself say no to one line out of five.
 func TestFRRWithoutTheAlgorithm(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubledFRR(t, true)
 	mine, k := frrKey(t, 1, 1)
 	next, n := frrKey(t, 2, 2)
@@ -178,6 +184,7 @@ func TestFRRWithoutTheAlgorithm(t *testing.T) {
 
 // TestFRRIsDown has no ospf6d, and then one that stopped answering.
 func TestFRRIsDown(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	x := newTroubledFRR(t, true)
 	mine, k := frrKey(t, 1, 1)
 	x.ospf6d.Kill()

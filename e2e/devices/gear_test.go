@@ -47,6 +47,7 @@ acl:
 `
 
 func TestTheShellExampleOnRealKnot(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	testbed.Need(t, true, "knot", "openssl", "util-linux")
 	dir := t.TempDir()
 	for _, sub := range []string{"run", "db"} {
@@ -79,6 +80,7 @@ http {
 `
 
 func TestThePythonExampleOnRealNginx(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	testbed.Need(t, true, "nginx-light", "openssl", "python3-minimal")
 	dir := t.TempDir()
 	keys, pid := filepath.Join(dir, "keys"), filepath.Join(dir, "nginx.pid")

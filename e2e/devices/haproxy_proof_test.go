@@ -76,6 +76,7 @@ func (b *balancer) push(t testing.TB) {
 }
 
 func TestHaproxyProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := edges(t)
 	stack := proof.Shared(t)
 	proof.Run(t, stack, proof.Device{
@@ -154,6 +155,7 @@ func workerOf(b *balancer) string {
 
 // A socket that cannot reload is refused before anything is pushed.
 func TestHaproxySocketOfLevelUser(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	b := newBalancer(t, manyBinds, www)
 	b.level = "user"
 	b.restart()
@@ -172,6 +174,7 @@ func TestHaproxySocketOfLevelUser(t *testing.T) {
 
 // What HAProxy says of rings that keyorch cannot use, in the words of the page.
 func TestHaproxyRingsThatDoNotFit(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	b := newBalancer(t, manyBinds, www)
 	short := base64.StdEncoding.EncodeToString(make([]byte, 48)) + "\n"
 	b.write(www, strings.Repeat(short, 3))
@@ -190,6 +193,7 @@ func TestHaproxyRingsThatDoNotFit(t *testing.T) {
 // The rule that the driver keeps, broken by hand: two pushes at one edge only. Not
 // one of its tickets is opened at the other, and nobody sees an error.
 func TestHaproxyWrongOrderEndsResumption(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := edges(t)
 	b.write(www, testbed.Tail(a.keyFile(www), 1<<10))
 	b.restart()

@@ -67,6 +67,7 @@ func (x troubledRing) hangNext() func() {
 func (x troubledRing) logs() string { return testbed.Tail(x.log(), 1<<20) }
 
 func TestHaproxyConformanceUpstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		x := newTroubledRing(t)
 		return upstreamtest.Fixture{
@@ -76,6 +77,7 @@ func TestHaproxyConformanceUpstream(t *testing.T) {
 }
 
 func TestHaproxyConformanceDownstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
 		x := newTroubledRing(t)
 		return downstreamtest.Fixture{

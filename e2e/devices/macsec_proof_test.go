@@ -23,6 +23,7 @@ const macsecPage = "../../docs/devices/macsec.md"
 // TestMacsecProof proves two ends of one cable in the kernel of a guest, each in a
 // namespace of its own, with interfaces and topology as the page has them.
 func TestMacsecProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	stack := proof.Shared(t)
 	c := &macsecCable{stack: stack}
 	c.guest = guest.Start(t, guest.Options{

@@ -14,6 +14,7 @@ import (
 	"github.com/keyorch/keyorch/downstream"
 	"github.com/keyorch/keyorch/downstream/downstreamtest"
 	"github.com/keyorch/keyorch/e2e/devices/guest"
+	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/secret/secrettest"
@@ -21,6 +22,7 @@ import (
 )
 
 func TestMacsecConformance(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	if !guest.Inside() {
 		guest.RunTest(t, guest.Test{Files: []string{"macsec_test.go", "macsec_bed_test.go"}, Modules: macsecModules})
 		return

@@ -198,6 +198,7 @@ func (s *stream) Since(mark uint64) testbed.Count {
 // TestNetconfPlane is about the plane itself: it loses what RFC 8177 does not let
 // through, and only that.
 func TestNetconfPlane(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := newNetconfServer(t), newNetconfServer(t)
 	chain := func(keys string) string { return "<key-chain><name>c</name>" + keys + "</key-chain>" }
 	a.edit(t, chain(netconfKey(1, true, true)+netconfKey(2, false, true)))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyorch/keyorch/devices/netconf"
 	"github.com/keyorch/keyorch/e2e/devices/proof"
+	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/secret/secrettest"
 )
@@ -43,6 +44,7 @@ func osakaKobeTopology(t *testing.T, osaka, kobe *netconfServer) string {
 }
 
 func TestNetconfProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	osaka, kobe := newNetconfServer(t), newNetconfServer(t)
 	const chain = "ospf-core"
 	proof.Run(t, proof.Shared(t), proof.Device{

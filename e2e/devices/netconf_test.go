@@ -20,6 +20,7 @@ import (
 )
 
 func TestNetconfConformanceUpstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s, next, whole := newNetconfServer(t), prefixes(), t
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		r := newRelay(t, s, next())
@@ -33,6 +34,7 @@ func TestNetconfConformanceUpstream(t *testing.T) {
 // This server keeps its startup configuration apart, and starts without what was
 // not copied there.
 func TestNetconfConformanceDownstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s, next, whole := newNetconfServer(t, "--with-startup=true"), prefixes(), t
 	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
 		r := newRelay(t, s, next())
@@ -80,6 +82,7 @@ func netconfSays(t *testing.T, err error, kind fault.Kind, says string) {
 }
 
 func TestNetconfRefusesAServerThatCannotStage(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s := newNetconfServer(t, "--feature-disable=ietf-key-chain:independent-send-accept-lifetime")
 	says := "does not advertise the feature independent-send-accept-lifetime of ietf-key-chain: it cannot stage"
 	netconfSays(t, netconf.Check(t.Context(), "n1", s.fields("", "l1")), fault.Unavailable, says)
@@ -93,6 +96,7 @@ func TestNetconfRefusesAServerThatCannotStage(t *testing.T) {
 }
 
 func TestNetconfShowsTheServersOwnWords(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s := newNetconfServer(t)
 	d := s.on(t, func(f map[string]any) {
 		f["links"].(map[string]any)["l1"].(map[string]any)["algorithm"] = "hmac-sha-3"
@@ -107,6 +111,7 @@ func TestNetconfShowsTheServersOwnWords(t *testing.T) {
 }
 
 func TestNetconfLeavesSomebodyElsesWorkAlone(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s := newNetconfServer(t)
 	d := s.on(t, nil)
 	must(t, installs(t, d, 1))
@@ -133,6 +138,7 @@ func TestNetconfLeavesSomebodyElsesWorkAlone(t *testing.T) {
 // A commit that nobody confirms is undone, by the server's clock and by the end of
 // its session, and what is not confirmed is not reported.
 func TestNetconfCommitsAreUndoneUnlessConfirmed(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	s := newNetconfServer(t)
 	d := s.on(t, nil)
 	must(t, installs(t, d, 1))

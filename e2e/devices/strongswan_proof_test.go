@@ -59,6 +59,7 @@ func tunnelInitiator(t testing.TB, documents string) *strongswan.Device {
 var keyorchSA = regexp.MustCompile(`keyorch\.[-a-z0-9]+\.e[0-9]+-[0-9a-f]{10}`)
 
 func TestStrongswanProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	a, b := tunnelBed(t)
 	documents := tunnelTopology(t, a, b)
 	const link keychain.LinkID = "branch-hub"

@@ -63,6 +63,7 @@ func (a *answered) Switch(ctx context.Context, sa keychain.SA, key secret.Key) e
 }
 
 func TestStrongswanConformanceUpstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		a, b := tunnelBed(t)
 		troubled := filepath.Join(a.Dir, "troubled.vici")
@@ -83,6 +84,7 @@ func TestStrongswanConformanceUpstream(t *testing.T) {
 }
 
 func TestStrongswanConformanceDownstream(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	downstreamtest.Run(t, func(t *testing.T) downstreamtest.Fixture {
 		_, b := tunnelBed(t)
 		// Every operation begins with a look at the secrets, at which it can fail for

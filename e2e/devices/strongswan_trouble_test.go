@@ -80,6 +80,7 @@ func (u tunnelUp) loaded(t *testing.T, ref keychain.Ref) bool {
 // Neither is shown as the key in use, so that the order is obeyed again, and that
 // leaves one.
 func TestStrongswanFinishesASwitchThatWasBrokenOff(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	u := newTunnelUp(t, initiator())
 	slow := initiator()
 	slow["overlap"] = "1m"
@@ -105,6 +106,7 @@ func TestStrongswanFinishesASwitchThatWasBrokenOff(t *testing.T) {
 // A switch whose context ends while the old tunnel is let linger ends it at once:
 // one key is left.
 func TestStrongswanLeavesOneKeyWhenItsContextEnds(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	slow := initiator()
 	slow["overlap"] = "1m"
 	u := newTunnelUp(t, slow)
@@ -121,6 +123,7 @@ func TestStrongswanLeavesOneKeyWhenItsContextEnds(t *testing.T) {
 // A responder that is not there costs the time that is allowed, and nothing is left
 // of the attempt.
 func TestStrongswanGivesUpOnAResponderThatIsAway(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	u := newTunnelUp(t, initiator())
 	u.b.process.Kill()
 	impatient, err := strongswan.New("n1", map[string]any{
@@ -143,6 +146,7 @@ func TestStrongswanGivesUpOnAResponderThatIsAway(t *testing.T) {
 // An operator who loads swanctl.conf again takes from charon what is not in there.
 // The tunnel stands, and what is missing is seen and put back.
 func TestStrongswanSeesWhatAnOperatorUnloads(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	u := newTunnelUp(t, initiator())
 	for _, e := range []*charonEnd{u.a, u.b} {
 		if err := e.reload(); err != nil {
@@ -164,6 +168,7 @@ func TestStrongswanSeesWhatAnOperatorUnloads(t *testing.T) {
 
 // Every child of a connection moves to the new key, and none is left under the old.
 func TestStrongswanMovesEveryChild(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	link := initiator()
 	children := link["connection"].(map[string]any)["children"].(map[string]any)
 	children["more"] = map[string]any{"local_ts": "10.1.0.1/32[udp/4000]", "remote_ts": "10.1.0.2/32[udp/4000]", "esp_proposals": "aes128gcm16"}

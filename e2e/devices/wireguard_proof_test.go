@@ -147,6 +147,7 @@ ip link set %[2]s up; ip route replace %[4]s/32 dev %[2]s src %[5]s`, bern.dir, 
 
 // TestWireguardProof proves two gateways with wireguard-go, in a namespace each.
 func TestWireguardProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
 	testbed.Need(t, true, "wireguard-go", "wireguard-tools")
 	keys := [2]wgKey{newWGKey(t), newWGKey(t)}
 	var gateways [2]*gateway
@@ -193,6 +194,7 @@ func TestWireguardProof(t *testing.T) {
 
 // TestWireguardKernelProof proves the WireGuard of the kernel, in a guest.
 func TestWireguardKernelProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	stack := proof.Shared(t)
 	keys := [2]wgKey{newWGKey(t), newWGKey(t)}
 	m := &wgMachine{stack: stack}

@@ -268,10 +268,14 @@ func (s staged) stage(sa keychain.SA, key secret.Key) error {
 	return s.peer.Install(ctx, sa, key)
 }
 
-func TestWireguardConformance(t *testing.T) { wgConformance(t, false) }
+func TestWireguardConformance(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
+	wgConformance(t, false)
+}
 
 // TestWireguardKernelConformance runs in a guest, whose kernel has WireGuard.
 func TestWireguardKernelConformance(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	if !guest.Inside() {
 		guest.RunTest(t, guest.Test{Files: []string{"wireguard_test.go"}, Modules: []string{"wireguard", "veth"}})
 		return

@@ -48,9 +48,10 @@ func Start(t testing.TB, o Options) *Guest {
 	if g.memory == 0 {
 		g.memory = 512
 	}
-	var err error
-	g.kernel, err = fetchKernel(t.Context())
-	must(t, err)
+	must(t, testbed.WithApt(func() (err error) {
+		g.kernel, err = fetchKernel(t.Context())
+		return err
+	}))
 	must(t, makeInitramfs(t.Context(), g.kernel, g.initramfs()))
 	must(t, g.makeDisk(t.Context()))
 	t.Cleanup(func() {

@@ -28,11 +28,25 @@ func NewNamespace(t testing.TB, role string) Namespace {
 	t.Helper()
 	Need(t, true, "iproute2")
 	sweep()
-	n := Namespace{Name: fmt.Sprintf("%s%d-%s", prefix, os.Getpid(), role)}
-	run(t, "ip", "netns", "add", n.Name)
+	n := unused(t, role)
 	t.Cleanup(n.remove)
 	n.IP(t, "link", "set", "lo", "up")
 	return n
+}
+
+// unused makes a namespace whose name nobody has, since tests run side by side.
+func unused(t testing.TB, role string) Namespace {
+	t.Helper()
+	for i := 1; ; i++ {
+		n := Namespace{Name: fmt.Sprintf("%s%d-%d%s", prefix, os.Getpid(), i, role)}
+		out, err := exec.Command("ip", "netns", "add", n.Name).CombinedOutput()
+		if err == nil {
+			return n
+		}
+		if !strings.Contains(string(out), "File exists") {
+			t.Fatalf("ip netns add %s: %v\n%s", n.Name, err, out)
+		}
+	}
 }
 
 // Path is the file of the namespace.
