@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/keyorch/keyorch/devices/params"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -23,8 +21,6 @@ const (
 	transport = "transport"
 
 	defaultKeyBits = "256"
-	saltSize       = 4 // of the nonce (RFC 4106, section 8.1)
-	icvBits        = 128
 )
 
 // config is a device of kind xfrm as the topology declares it.
@@ -37,25 +33,9 @@ type config struct {
 type part struct {
 	local, remote       netip.Addr   // the ends of the tunnel
 	localNet, remoteNet netip.Prefix // what goes through it
-	mode                netlink.Mode
-	keySize             int // of AES, in bytes
+	transport           bool         // no tunnel
+	keySize             int          // of AES, in bytes
 	window              int
-}
-
-// flow is one direction of a part.
-type flow struct {
-	from, to       netip.Addr
-	fromNet, toNet netip.Prefix
-	mode           netlink.Mode
-	mark           mark
-}
-
-func (p part) out(link keychain.LinkID) flow {
-	return flow{p.local, p.remote, p.localNet, p.remoteNet, p.mode, markOf(link)}
-}
-
-func (p part) in(link keychain.LinkID) flow {
-	return flow{p.remote, p.local, p.remoteNet, p.localNet, p.mode, markOf(link)}
 }
 
 func read(fields map[string]any) (config, error) {
@@ -70,14 +50,11 @@ func read(fields map[string]any) (config, error) {
 
 func readPart(r *params.Reader) part {
 	p := part{
-		local:   address(r, "local", "192.0.2.1"),
-		remote:  address(r, "remote", "192.0.2.2"),
-		mode:    netlink.XFRM_MODE_TUNNEL,
-		keySize: 256 / 8,
-		window:  r.Int("replayWindow", defaultWindow, 1, maxWindow),
-	}
-	if r.Choice("mode", tunnel, tunnel, transport) == transport {
-		p.mode = netlink.XFRM_MODE_TRANSPORT
+		local:     address(r, "local", "192.0.2.1"),
+		remote:    address(r, "remote", "192.0.2.2"),
+		transport: r.Choice("mode", tunnel, tunnel, transport) == transport,
+		keySize:   256 / 8,
+		window:    r.Int("replayWindow", defaultWindow, 1, maxWindow),
 	}
 	if r.Choice("keyBits", defaultKeyBits, "128", defaultKeyBits) == "128" {
 		p.keySize = 128 / 8
@@ -89,7 +66,7 @@ func readPart(r *params.Reader) part {
 		r.Problem("remote", "it is the same address as local")
 	case p.local.Is4() != p.remote.Is4():
 		r.Problem("remote", "%v and %v are not of the same IP version", p.local, p.remote)
-	case p.mode == netlink.XFRM_MODE_TRANSPORT && (p.localNet != host(p.local) || p.remoteNet != host(p.remote)):
+	case p.transport && (p.localNet != host(p.local) || p.remoteNet != host(p.remote)):
 		r.Problem("mode", "in transport mode nothing but the traffic between local and remote is protected: leave out localNet and remoteNet")
 	}
 	if p.localNet.IsValid() && p.remoteNet.IsValid() && p.localNet.Addr().Is4() != p.remoteNet.Addr().Is4() {

@@ -1,6 +1,8 @@
 package xfrm
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/keyorch/keyorch/fault"
@@ -56,5 +58,38 @@ func TestDefaults(t *testing.T) {
 	}
 	if caps, err := Capabilities(fields("a-b")); err != nil || caps != (keychain.Capabilities{AcceptMany: 256, SwitchSeparate: true, CounterBound: true}) {
 		t.Errorf("%+v (%v)", caps, err)
+	}
+}
+
+// fields is a device with links of these names, each between addresses and nets of
+// its own.
+func fields(links ...string) map[string]any {
+	all := map[string]any{}
+	for i, link := range links {
+		all[link] = map[string]any{
+			"local": fmt.Sprintf("192.0.2.%d", 2*i+1), "remote": fmt.Sprintf("192.0.2.%d", 2*i+2),
+			"localNet": fmt.Sprintf("10.%d.0.0/24", i), "remoteNet": fmt.Sprintf("10.%d.1.0/24", i),
+		}
+	}
+	return map[string]any{"links": all}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refuses wants err to be of kind and to say all of words.
+func refuses(t *testing.T, err error, kind fault.Kind, words ...string) {
+	t.Helper()
+	if !fault.Is(err, kind) {
+		t.Fatalf("got %v (%v), want %v", err, fault.Of(err), kind)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
 	}
 }

@@ -11,8 +11,12 @@ import (
 	"github.com/keyorch/keyorch/upstream"
 )
 
-// label derives the key of AES and the salt of the nonce from a link key.
-const label = "keyorch/v1 xfrm rfc4106"
+const (
+	// label derives the key of AES and the salt of the nonce from a link key.
+	label    = "keyorch/v1 xfrm rfc4106"
+	saltSize = 4 // RFC 4106, section 8.1
+	icvBits  = 128
+)
 
 // Device is the kernel of one node. It is safe for concurrent use; operations on
 // one link wait for each other.

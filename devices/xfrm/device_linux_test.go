@@ -3,7 +3,6 @@ package xfrm
 import (
 	"fmt"
 	"net"
-	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -24,26 +23,6 @@ func newKey(t *testing.T, e keychain.Epoch, serial keychain.Serial) (keychain.SA
 	check, err := c.Key.Check()
 	must(t, err)
 	return keychain.SA{Link: theLink, Ref: keychain.Ref{Epoch: e, KCV: keychain.KCVOf(check)}, Serial: serial}, c.Key
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// refuses wants err to be of kind and to say all of words.
-func refuses(t *testing.T, err error, kind fault.Kind, words ...string) {
-	t.Helper()
-	if !fault.Is(err, kind) {
-		t.Fatalf("got %v (%v), want %v", err, fault.Of(err), kind)
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%q does not say %q", err, w)
-		}
-	}
 }
 
 func sends(t *testing.T, d *Device, want keychain.Ref) {

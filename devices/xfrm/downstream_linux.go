@@ -109,11 +109,6 @@ func (s *session) lacking(f flow) ([]netlink.Dir, error) {
 	return lacking, nil
 }
 
-// accepts reports whether t lets any key of f in.
-func (f flow) accepts(t netlink.XfrmPolicyTmpl) bool {
-	return f.joins(t) && t.Mode == f.mode && t.Spi == 0 && t.Reqid == 0 && t.Optional == 0
-}
-
 // install is Install: the SA first, so that the policies close the way for plain
 // text only when there is a key.
 func (s *session) install(f flow, r keychain.Ref, spi uint32, window int, key secret.Key) error {

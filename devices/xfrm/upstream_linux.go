@@ -99,11 +99,6 @@ func (s *session) sending(f flow) (sight, association, error) {
 	return seen, association{}, nil // it names an SA that is gone: nothing is sent
 }
 
-// joins reports whether t is a template for ESP between the ends of f.
-func (f flow) joins(t netlink.XfrmPolicyTmpl) bool {
-	return t.Proto == netlink.XFRM_PROTO_ESP && addr(t.Src) == f.from && addr(t.Dst) == f.to
-}
-
 // switchTo is Switch. An SA of this key that is there already is put to use as it
 // is, with its sequence number; it is never made anew.
 func (s *session) switchTo(f flow, r keychain.Ref, spi uint32, window int, key secret.Key) error {

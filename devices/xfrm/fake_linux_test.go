@@ -180,19 +180,6 @@ func (f *fake) XfrmPolicyUpdate(p *netlink.XfrmPolicy) error {
 
 func (f *fake) Close() {}
 
-// fields is a device with links of these names, each between addresses and nets of
-// its own.
-func fields(links ...string) map[string]any {
-	all := map[string]any{}
-	for i, link := range links {
-		all[link] = map[string]any{
-			"local": fmt.Sprintf("192.0.2.%d", 2*i+1), "remote": fmt.Sprintf("192.0.2.%d", 2*i+2),
-			"localNet": fmt.Sprintf("10.%d.0.0/24", i), "remoteNet": fmt.Sprintf("10.%d.1.0/24", i),
-		}
-	}
-	return map[string]any{"links": all}
-}
-
 var conformanceLinks = []string{"conformance", "link-0", "link-1", "link-2", "link-3", "link-4", "link-5", "link-6", "link-7"}
 
 func (f *fake) device(t *testing.T, fields map[string]any) *Device {

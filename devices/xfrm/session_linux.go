@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -192,23 +190,4 @@ func (s *session) point(f flow, dir netlink.Dir, spi uint32, e keychain.Epoch) e
 // foreignPolicy is about a policy that somebody else made for the same traffic.
 func (s *session) foreignPolicy(f flow, dir netlink.Dir) error {
 	return fault.New(fault.Unavailable, "there is another policy for this traffic%s: delete it with \"ip xfrm policy delete %s\"", s.where(), f.describe(dir))
-}
-
-// selector is the policy for the traffic of f, as far as it is looked up by.
-func (f flow) selector(dir netlink.Dir) *netlink.XfrmPolicy {
-	return &netlink.XfrmPolicy{Src: ipNet(f.fromNet), Dst: ipNet(f.toNet), Dir: dir}
-}
-
-// describe is a policy as ip(8) has it.
-func (f flow) describe(dir netlink.Dir) string {
-	return fmt.Sprintf("src %v dst %v %v", f.fromNet, f.toNet, dir)
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-func addr(ip net.IP) netip.Addr {
-	a, _ := netip.AddrFromSlice(ip)
-	return a.Unmap()
 }
