@@ -22,6 +22,7 @@ const xfrmPage = "../../docs/devices/xfrm.md"
 // TestXfrmProof proves two gateways in the kernel of a guest, each in a namespace
 // of its own, with policies and topology as the page has them.
 func TestXfrmProof(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	stack := proof.Shared(t)
 	x := &xfrmTunnel{stack: stack}
 	x.guest = guest.Start(t, guest.Options{

@@ -22,6 +22,7 @@ import (
 )
 
 func TestXfrmConformance(t *testing.T) {
+	testbed.SideBySide(t, testbed.Guests)
 	if !guest.Inside() {
 		guest.RunTest(t, guest.Test{Files: []string{"xfrm_test.go", "xfrm_bed_test.go"}, Modules: xfrmModules})
 		return
