@@ -94,7 +94,8 @@ func (s *netconfServer) start(t testing.TB) {
 	args := append([]string{"/usr/sbin/netconfd", "--module=ietf-key-chain", "--modpath=" + modules + ":/usr/share/yuma/modules",
 		"--startup=" + s.file("startup-cfg.xml"), "--superuser=root", "--port=" + s.port(),
 		"--ncxserver-sockname=" + s.file("ncx.sock")}, s.options...)
-	s.daemon = testbed.Namespace{}.Start(t, s.file("netconfd.log"), nil, args...)
+	// What an undo goes back to is in a file under HOME, where servers would share it.
+	s.daemon = testbed.Namespace{}.Start(t, s.file("netconfd.log"), []string{"HOME=" + s.dir}, args...)
 	testbed.Until(t, 20*time.Second, "netconfd answers", func() bool {
 		session, err := client.Dial(t.Context(), s.target(t))
 		if err == nil {
