@@ -4,11 +4,9 @@ package devices_test
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,20 +22,12 @@ const macsecPage = "../../docs/devices/macsec.md"
 // namespace of its own, with interfaces and topology as the page has them.
 func TestMacsecProof(t *testing.T) {
 	testbed.SideBySide(t, testbed.Guests)
-	stack := proof.Shared(t)
-	c := &macsecCable{stack: stack}
-	c.guest = guest.Start(t, guest.Options{
-		Programs: map[string]string{"keyorch": stack.Keyorch}, Modules: macsecModules, Memory: 768,
-	})
+	c := &macsecCable{guestBed: newGuestBed(t, macsecModules, [2]keychain.SiteID{"plant", "office"}, "10.20.0.1", "10.20.0.2")}
 	c.boot(t)
-	proof.Run(t, stack, proof.Device{
-		Kind: "macsec", Topology: macsecTopology(t),
+	proof.Run(t, c.stack, proof.Device{
+		Kind: "macsec", Topology: pageTopology(t, macsecPage, "macsec", "cables"),
 		Sites: []keychain.SiteID{"plant", "office"}, Links: []keychain.LinkID{"plant-office", "office-plant"},
-		Agents: c.startAgents,
-		Traffic: func(t *testing.T) []proof.Direction {
-			c.startTraffic(t)
-			return []proof.Direction{{Name: "plant to office", Meter: &c.meters[0]}, {Name: "office to plant", Meter: &c.meters[1]}}
-		},
+		Agents: c.startAgents, Traffic: c.traffic,
 		BreakInstall: c.takeNextAN,
 		Says:         "is taken by a receive key that is not keyorch's (key id ff",
 		NewEpoch:     true,
@@ -52,23 +42,10 @@ func TestMacsecProof(t *testing.T) {
 	})
 }
 
-// macsecTopology is that of the page, in the namespaces of the guest and with the
-// policy of the script.
-func macsecTopology(t testing.TB) string {
-	documents, _, _ := strings.Cut(block(t, macsecPage, "yaml", 0), "---\napiVersion: keyorch/v1\nkind: Policy\n")
-	for _, netns := range []string{"a", "b"} {
-		documents = strings.Replace(documents, "kind: macsec\n    links", "kind: macsec\n    netns: "+netns+"\n    links", 1)
-	}
-	return strings.ReplaceAll(documents, "policy: cables", "policy: proof")
-}
-
 // macsecCable is a guest with a cable: plant-gw in namespace a, office-gw in b.
 type macsecCable struct {
-	stack  *proof.Stack
-	guest  *guest.Guest
-	agents []*guest.Process
-	watch  *guest.Process
-	meters [2]macsecMeter // from a, from b
+	*guestBed
+	watch *guest.Process
 }
 
 // boot is what the operator has the machine do at each boot.
@@ -83,61 +60,6 @@ func (c *macsecCable) boot(t *testing.T) {
 	c.watch = c.guest.Spawn(t, "macsec-watch", nil, "dash", "-c",
 		"while :; do for n in a b; do echo end $n; ip -n $n macsec show macsec0; done; sleep 0.25; done")
 }
-
-func (c *macsecCable) startAgents(t *testing.T) (stop func()) {
-	t.Helper()
-	c.agents = nil
-	for _, site := range []string{"plant", "office"} {
-		var env []string
-		testbed.Until(t, 10*time.Second, "the site has an identity", func() (ok bool) {
-			var err error
-			env, err = c.stack.Env("agent." + site)
-			return err == nil
-		})
-		c.agents = append(c.agents, c.guest.Spawn(t, "agent-"+site, c.guest.HostEnv(env),
-			"keyorch", "agent", "--site", site, "--state-dir", "/disk/keep/"+site))
-	}
-	return func() { // those of now, also after a restart
-		for _, a := range c.agents {
-			a.Kill(t)
-		}
-	}
-}
-
-func (c *macsecCable) startTraffic(t *testing.T) {
-	t.Helper()
-	a, b := testbed.Namespace{Name: "a"}, testbed.Namespace{Name: "b"}
-	at := []netip.Addr{netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("10.20.0.2")}
-	for i, s := range []testbed.FlowSpec{
-		{From: a, To: b, FromAddress: at[0], ToAddress: at[1], Every: 5 * time.Millisecond},
-		{From: b, To: a, FromAddress: at[1], ToAddress: at[0], Every: 5 * time.Millisecond},
-	} {
-		c.meters[i].set(t, c.guest.StartFlow(t, s))
-	}
-}
-
-// macsecMeter is the flow of the guest's present boot.
-type macsecMeter struct {
-	mu   sync.Mutex
-	t    *testing.T
-	flow *guest.Flow
-}
-
-func (m *macsecMeter) set(t *testing.T, f *guest.Flow) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.t, m.flow = t, f
-}
-
-func (m *macsecMeter) get() (*testing.T, *guest.Flow) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.t, m.flow
-}
-
-func (m *macsecMeter) Mark() uint64 { t, f := m.get(); return f.Mark(t) }
-
-func (m *macsecMeter) Since(mark uint64) testbed.Count { t, f := m.get(); return f.Since(t, mark) }
 
 // macsecEncoding finds the AN that is sent with in what ip shows.
 var macsecEncoding = regexp.MustCompile(`TXSC: [0-9a-f]{16} on SA ([0-3])`)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyorch/keyorch/e2e/devices/guest"
 	"github.com/keyorch/keyorch/e2e/devices/proof"
 	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/keychain"
@@ -195,12 +194,8 @@ func TestWireguardProof(t *testing.T) {
 // TestWireguardKernelProof proves the WireGuard of the kernel, in a guest.
 func TestWireguardKernelProof(t *testing.T) {
 	testbed.SideBySide(t, testbed.Guests)
-	stack := proof.Shared(t)
 	keys := [2]wgKey{newWGKey(t), newWGKey(t)}
-	m := &wgMachine{stack: stack}
-	m.guest = guest.Start(t, guest.Options{
-		Programs: map[string]string{"keyorch": stack.Keyorch}, Modules: []string{"veth", "wireguard"}, Memory: 768,
-	})
+	m := &wgMachine{guestBed: newGuestBed(t, []string{"veth", "wireguard"}, [2]keychain.SiteID{"bern", "oslo"})}
 	for end := range m.gateways {
 		netns := []string{"a", "b"}[end]
 		m.gateways[end] = &gateway{
@@ -210,30 +205,24 @@ func TestWireguardKernelProof(t *testing.T) {
 				return m.guest.Run(t, append([]string{"ip", "netns", "exec", netns, "dash", "-ec", script, "sh"}, args...)...)
 			},
 		}
+		m.at[end] = netip.MustParseAddr(m.gateways[end].address())
 	}
 	m.boot(t)
 	d := wgProof(t, m.gateways, "wireguard", "")
-	d.Agents = m.startAgents
-	d.Traffic = func(t *testing.T) []proof.Direction {
-		m.startTraffic(t)
-		return []proof.Direction{{Name: "bern to oslo", Meter: &m.meters[0]}, {Name: "oslo to bern", Meter: &m.meters[1]}}
-	}
+	d.Agents, d.Traffic = m.startAgents, m.traffic
 	d.Restart = func(t *testing.T) {
 		m.guest.Restart(t)
 		m.boot(t)
 		m.startAgents(t)
 		m.startTraffic(t)
 	}
-	proof.Run(t, stack, d)
+	proof.Run(t, m.stack, d)
 }
 
 // wgMachine is a guest with both gateways.
 type wgMachine struct {
-	stack    *proof.Stack
-	guest    *guest.Guest
+	*guestBed
 	gateways [2]*gateway
-	agents   []*guest.Process
-	meters   [2]macsecMeter
 }
 
 func (m *wgMachine) boot(t *testing.T) {
@@ -243,36 +232,5 @@ func (m *wgMachine) boot(t *testing.T) {
 		m.guest.WriteFile(t, filepath.Join(g.dir, "private.key"), g.own.private, 0o600)
 		m.guest.WriteFile(t, filepath.Join(g.dir, "peer.pub"), g.peer, 0o600)
 		g.boot(t)
-	}
-}
-
-func (m *wgMachine) startAgents(t *testing.T) (stop func()) {
-	t.Helper()
-	m.agents = nil
-	for _, site := range []string{"bern", "oslo"} {
-		var env []string
-		testbed.Until(t, 10*time.Second, "the site has an identity", func() (ok bool) {
-			var err error
-			env, err = m.stack.Env("agent." + site)
-			return err == nil
-		})
-		m.agents = append(m.agents, m.guest.Spawn(t, "agent-"+site, m.guest.HostEnv(env),
-			"keyorch", "agent", "--site", site, "--state-dir", "/disk/keep/"+site))
-	}
-	return func() { // those of now, also after a restart
-		for _, a := range m.agents {
-			a.Kill(t)
-		}
-	}
-}
-
-func (m *wgMachine) startTraffic(t *testing.T) {
-	t.Helper()
-	for i, from := range m.gateways {
-		to := m.gateways[1-i]
-		m.meters[i].set(t, m.guest.StartFlow(t, testbed.FlowSpec{
-			From: testbed.Namespace{Name: from.netns}, To: testbed.Namespace{Name: to.netns}, Every: 5 * time.Millisecond,
-			FromAddress: netip.MustParseAddr(from.address()), ToAddress: netip.MustParseAddr(to.address()),
-		}))
 	}
 }

@@ -4,7 +4,6 @@ package devices_test
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,20 +22,12 @@ const xfrmPage = "../../docs/devices/xfrm.md"
 // of its own, with policies and topology as the page has them.
 func TestXfrmProof(t *testing.T) {
 	testbed.SideBySide(t, testbed.Guests)
-	stack := proof.Shared(t)
-	x := &xfrmTunnel{stack: stack}
-	x.guest = guest.Start(t, guest.Options{
-		Programs: map[string]string{"keyorch": stack.Keyorch}, Modules: xfrmModules, Memory: 768,
-	})
+	x := &xfrmTunnel{guestBed: newGuestBed(t, xfrmModules, [2]keychain.SiteID{"mine", "mill"}, "10.20.1.1", "10.20.2.1")}
 	x.boot(t)
-	proof.Run(t, stack, proof.Device{
-		Kind: "xfrm", Topology: xfrmTopology(t),
+	proof.Run(t, x.stack, proof.Device{
+		Kind: "xfrm", Topology: pageTopology(t, xfrmPage, "xfrm", "tunnels"),
 		Sites: []keychain.SiteID{"mine", "mill"}, Links: []keychain.LinkID{"mine-mill", "mill-mine"},
-		Agents: x.startAgents,
-		Traffic: func(t *testing.T) []proof.Direction {
-			x.startTraffic(t)
-			return []proof.Direction{{Name: "mine to mill", Meter: &x.meters[0]}, {Name: "mill to mine", Meter: &x.meters[1]}}
-		},
+		Agents: x.startAgents, Traffic: x.traffic,
 		BreakInstall: x.takeNextSPI,
 		Says:         "is taken by a security association that is not of this link (src 192.0.2.",
 		NewEpoch:     true,
@@ -46,24 +37,11 @@ func TestXfrmProof(t *testing.T) {
 	})
 }
 
-// xfrmTopology is that of the page, in the namespaces of the guest and with the
-// policy of the script.
-func xfrmTopology(t testing.TB) string {
-	documents, _, _ := strings.Cut(block(t, xfrmPage, "yaml", 0), "---\napiVersion: keyorch/v1\nkind: Policy\n")
-	for _, netns := range []string{"a", "b"} {
-		documents = strings.Replace(documents, "kind: xfrm\n    links", "kind: xfrm\n    netns: "+netns+"\n    links", 1)
-	}
-	return strings.ReplaceAll(documents, "policy: tunnels", "policy: proof")
-}
-
 // xfrmTunnel is a guest with two gateways: mine-gw in namespace a, mill-gw in b.
 type xfrmTunnel struct {
-	stack  *proof.Stack
-	guest  *guest.Guest
-	agents []*guest.Process
-	watch  *guest.Process
-	looks  []string // what was seen of the kernel before each restart
-	meters [2]guest.Meter
+	*guestBed
+	watch *guest.Process
+	looks []string // what was seen of the kernel before each restart
 }
 
 // boot is what the operator has the machines do at each boot.
@@ -77,34 +55,6 @@ func (x *xfrmTunnel) boot(t *testing.T) {
 	x.guest.Run(t, "ip", "netns", "exec", "b", "dash", "-ec", "port=vb\n"+exchanged)
 	x.watch = x.guest.Spawn(t, fmt.Sprintf("xfrm-watch-%d", len(x.looks)), nil, "dash", "-c",
 		`while :; do for n in a b; do echo end $n; ip -n $n xfrm state list nokeys | grep -E "^src|reqid|oseq|sel"; done; sleep 0.25; done`)
-}
-
-func (x *xfrmTunnel) startAgents(t *testing.T) (stop func()) {
-	t.Helper()
-	x.agents = nil
-	for _, site := range []string{"mine", "mill"} {
-		var env []string
-		testbed.Until(t, 10*time.Second, "the site has an identity", func() (ok bool) {
-			var err error
-			env, err = x.stack.Env("agent." + site)
-			return err == nil
-		})
-		x.agents = append(x.agents, x.guest.Spawn(t, "agent-"+site, x.guest.HostEnv(env),
-			"keyorch", "agent", "--site", site, "--state-dir", "/disk/keep/"+site))
-	}
-	return func() { // those of now, also after a restart
-		for _, a := range x.agents {
-			a.Kill(t)
-		}
-	}
-}
-
-func (x *xfrmTunnel) startTraffic(t *testing.T) {
-	t.Helper()
-	a, b := testbed.Namespace{Name: "a"}, testbed.Namespace{Name: "b"}
-	mine, mill := netip.MustParseAddr("10.20.1.1"), netip.MustParseAddr("10.20.2.1")
-	x.meters[0].Set(t, x.guest.StartFlow(t, testbed.FlowSpec{From: a, To: b, FromAddress: mine, ToAddress: mill, Every: 5 * time.Millisecond}))
-	x.meters[1].Set(t, x.guest.StartFlow(t, testbed.FlowSpec{From: b, To: a, FromAddress: mill, ToAddress: mine, Every: 5 * time.Millisecond}))
 }
 
 // restart cuts the power. The policies that block stand before the traffic does:
