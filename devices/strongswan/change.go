@@ -17,11 +17,9 @@ import (
 
 // change is one switch of one link to one key.
 type change struct {
-	device *Device
-	link   keychain.LinkID
-	linkConfig
+	ppk
 	ref    keychain.Ref
-	ppk    secret.Key
+	key    secret.Key
 	before associations
 }
 
@@ -46,16 +44,16 @@ func (s *change) run(t *talk) error {
 		}
 	}
 	if !all.lead(s.ref, s.connection.children()) {
-		if err := s.establish(t); err != nil {
+		if err := s.begin(t); err != nil {
 			return err
 		}
 	}
 	return s.retire(t.ctx)
 }
 
-// establish makes ref lead. After an error that is not Unknown nothing of it is
+// begin makes ref lead. After an error that is not Unknown nothing of it is
 // left. Where an answer was lost, what charon did stays, to be looked at.
-func (s *change) establish(t *talk) error {
+func (s *change) begin(t *talk) error {
 	failed := s.try(t)
 	if failed == nil || fault.Is(failed, fault.Unknown) && t.ctx.Err() == nil {
 		return failed
@@ -70,7 +68,7 @@ func (s *change) establish(t *talk) error {
 // try loads the key and its connection, and initiates what does not lead yet.
 func (s *change) try(t *talk) error {
 	name := nameOf(s.link, s.ref)
-	if err := t.load(s.link, s.ref, s.ppk); err != nil {
+	if err := s.load(t, s.ref, s.key); err != nil {
 		return err
 	}
 	connection := s.connection.message()
@@ -85,7 +83,7 @@ func (s *change) try(t *talk) error {
 		if s.before.lead(s.ref, []string{child}) {
 			continue
 		}
-		if err := s.initiate(t, child); err != nil {
+		if err := t.initiate(s.link, s.ref, child); err != nil {
 			return err
 		}
 	}
@@ -96,14 +94,24 @@ func (s *change) try(t *talk) error {
 	return err
 }
 
-// initiate establishes one child.
-func (s *change) initiate(t *talk, child string) error {
-	events, err := t.stream("initiate", "control-log", message(
-		"child", child, "ike", nameOf(s.link, s.ref), "timeout", milliseconds(s.device.timeout), "loglevel", 1))
-	if no, ok := errors.AsType[refusal](err); ok {
-		return fault.New(fault.Unavailable, "establish epoch %d on %s: %s", s.ref.Epoch, s.link, diagnose(events, no))
+// initiate establishes one child under r.
+func (t *talk) initiate(link keychain.LinkID, r keychain.Ref, child string) error {
+	why, err := t.establish("child", child, "ike", nameOf(link, r))
+	if why != "" {
+		return fault.New(fault.Unavailable, "establish epoch %d on %s: %s", r.Epoch, link, why)
 	}
-	return t.judge("initiate", err)
+	return err
+}
+
+// establish initiates what is named, and waits until it stands. When it does not, why says so
+// in words for an operator. Errors: Unknown.
+func (t *talk) establish(what ...any) (why string, err error) {
+	request := message(append(what, "timeout", milliseconds(t.charon.timeout), "loglevel", 1)...)
+	events, err := t.stream("initiate", "control-log", request)
+	if no, ok := errors.AsType[refusal](err); ok {
+		return diagnose(events, no), nil
+	}
+	return "", t.judge("initiate", err)
 }
 
 // undo takes back what try did: SAs that are new, and the connection and the key
@@ -167,7 +175,7 @@ func (s *change) clear(t *talk) error {
 			return err
 		}
 	}
-	held, err := t.names(s.link)
+	held, err := s.held(t)
 	if err != nil {
 		return err
 	}
@@ -221,17 +229,17 @@ func absent(_ *vici.Message, err error) error {
 
 // connections lists the keys of link whose connections charon holds.
 func (t *talk) connections(link keychain.LinkID) ([]keychain.Ref, error) {
+	names, err := t.loaded()
+	return named(link, names, ""), err
+}
+
+// loaded lists what charon's connections are called. Errors: Unavailable.
+func (t *talk) loaded() ([]string, error) {
 	answers, err := t.read("connections", "get-conns", "", nil)
 	if err != nil {
 		return nil, err
 	}
-	var refs []keychain.Ref
-	for _, name := range texts(answers[0], "conns") {
-		if ref, ours := parseName(link, name); ours {
-			refs = append(refs, ref)
-		}
-	}
-	return refs, nil
+	return texts(answers[0], "conns"), nil
 }
 
 // notified finds the name of a notify error in charon's log: AUTHENTICATION_FAILED.
@@ -243,11 +251,11 @@ func diagnose(log []*vici.Message, no refusal) string {
 	for _, event := range slices.Backward(log) {
 		line := text(event, "msg")
 		if m := notified.FindStringSubmatch(line); m != nil {
-			return "the responder does not accept it: " + m[1]
+			return "the peer does not accept it: " + m[1]
 		}
 		switch {
 		case strings.Contains(line, "peer not responding"):
-			return "the responder does not answer"
+			return "the peer does not answer"
 		case strings.Contains(line, "peer does not support PPK"), strings.Contains(line, "peer didn't use PPK"):
 			return "the responder uses no PPK: it holds none at all, or knows none"
 		}

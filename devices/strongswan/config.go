@@ -29,13 +29,21 @@ type config struct {
 	links map[keychain.LinkID]linkConfig
 }
 
-// linkConfig is one link of the device.
+// The modes of a link: which kind of key it rotates.
+const (
+	modePPK = "ppk"
+	modePSK = "psk"
+)
+
+// linkConfig is one link of the device, in mode ppk.
 type linkConfig struct {
 	// connection is what the initiator uses; nil at the responder, whose connection
 	// is the operator's.
 	connection section
 	// overlap is how long what was sent under the old key may be under way.
 	overlap time.Duration
+	// psk is set in mode psk, and then it is all there is.
+	psk *pskConfig
 }
 
 func read(fields map[string]any) (config, error) {
@@ -51,6 +59,12 @@ func read(fields map[string]any) (config, error) {
 		r.Problem("socket", "it is empty: give the path of charon's VICI socket, or leave it out for %s", DefaultSocket)
 	}
 	r.Links(func(link keychain.LinkID, part *params.Reader) {
+		if part.Choice("mode", modePPK, modePPK, modePSK) == modePSK {
+			psk := readPSK(part)
+			c.checkOwners(part, psk)
+			c.links[link] = linkConfig{psk: &psk}
+			return
+		}
 		c.links[link] = linkConfig{
 			connection: readConnection(part),
 			overlap:    part.Duration("overlap", DefaultOverlap, 0, time.Minute),
@@ -82,8 +96,12 @@ func Part(fields map[string]any, p keychain.Part) error {
 	switch {
 	case !ok:
 		return params.NoLink(p.Link)
+	case l.psk != nil && !(p.Sends && p.Accepts):
+		return params.BothSides(p, "in mode psk both ends sign with the key and verify with it")
+	case l.psk != nil:
+		return params.Pair(p)
 	case p.Sends && p.Accepts:
-		return fault.New(fault.Invalid, "a strongswan node cannot stand on both sides of link %s: the upstream node initiates the tunnel, another one responds", p.Link)
+		return fault.New(fault.Invalid, "a strongswan node cannot stand on both sides of link %s in mode ppk: the upstream node initiates the tunnel, another one responds", p.Link)
 	case p.Sends && l.connection == nil:
 		return fault.New(fault.Invalid, "the node initiates the tunnel of link %s: give its connection under device.links.%s.connection", p.Link, p.Link)
 	case p.Accepts && l.connection != nil:

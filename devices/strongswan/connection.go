@@ -17,7 +17,7 @@ import (
 // in the form that VICI wants: texts, lists of texts, sections.
 type section map[string]any
 
-// fixed is what every connection of ours has, because rotation depends on it:
+// fixed is what every connection of ours has in mode ppk, because rotation depends on it:
 // IKEv2 knows PPKs, a second IKE SA with the same peer must not end the first, a
 // refused switch must not be tried for ever, and without the PPK there is to be no
 // tunnel.
@@ -50,21 +50,11 @@ func readConnection(part *params.Reader) section {
 		return nil
 	}
 	c := convert(part, field, free)
-	for _, name := range slices.Sorted(maps.Keys(fixed())) {
-		if got, want := c[name], fixed()[name]; got != nil && got != want {
-			part.Problem(field+"."+name, "it is always %s here: leave it out", want)
-		}
-		c[name] = fixed()[name]
-	}
+	c.fix(part, field, fixed())
 	if _, given := c["ppk_id"]; given {
 		part.Problem(field+".ppk_id", "keyorch gives every key an identity of its own: leave it out")
 	}
-	if _, given := c["dpd_delay"]; !given {
-		c["dpd_delay"] = dpdDelay
-	}
-	if list, _ := c["remote_addrs"].([]string); len(list) == 0 {
-		part.Problem(field+".remote_addrs", "it is missing: give the address of the responder, such as 192.0.2.2")
-	}
+	c.complete(part, field)
 	for _, end := range []string{"local", "remote"} {
 		if auth, _ := c.section(end)["auth"].(string); auth == "" {
 			part.Problem(field+"."+end+".auth", `it is missing: give it, such as "psk"`)
@@ -72,6 +62,26 @@ func readConnection(part *params.Reader) section {
 	}
 	checkChildren(part, field+".children", c.section("children"))
 	return c
+}
+
+// fix sets what rotation depends on; the topology may give nothing else there.
+func (s section) fix(part *params.Reader, field string, fixed map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(fixed)) {
+		if got, want := s[name], fixed[name]; got != nil && got != want {
+			part.Problem(field+"."+name, "it is always %s here: leave it out", want)
+		}
+		s[name] = fixed[name]
+	}
+}
+
+// complete gives what every connection needs, or says that it is missing.
+func (s section) complete(part *params.Reader, field string) {
+	if _, given := s["dpd_delay"]; !given {
+		s["dpd_delay"] = dpdDelay
+	}
+	if list, _ := s["remote_addrs"].([]string); len(list) == 0 {
+		part.Problem(field+".remote_addrs", "it is missing: give the address of the peer, such as 192.0.2.2")
+	}
 }
 
 func checkChildren(part *params.Reader, field string, children section) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/keyorch/keyorch/devices/params"
 	"github.com/keyorch/keyorch/devices/turnstile"
@@ -14,12 +15,9 @@ import (
 	"github.com/keyorch/keyorch/upstream"
 )
 
-// ppkLabel makes the PPK of a link key. 32 bytes are the 256 bits that RFC 8784
-// asks for.
-const (
-	ppkLabel = "keyorch/v1 strongswan ppk"
-	ppkSize  = 32
-)
+// secretSize is the length of what charon gets for a link key. 32 bytes are the 256
+// bits that RFC 8784 asks for.
+const secretSize = 32
 
 // Device operates the charon of one node. It is safe for concurrent use;
 // operations on one link wait for each other.
@@ -29,24 +27,47 @@ type Device struct {
 	busy turnstile.Turnstile[keychain.LinkID]
 }
 
-// Capabilities says that charon holds many PPKs, and forgets all that was loaded
-// over VICI when it restarts. A PPK has no counter: the traffic keys that are made
-// with it are new with every SA.
+// Capabilities says that charon holds many secrets, and forgets all that was loaded
+// over VICI when it restarts. They have no counter: traffic keys are new with every
+// SA.
 func (d *Device) Capabilities() keychain.Capabilities { return capabilities() }
 
-// Upstream is the node as an initiator.
+// Upstream is the node as a sender.
 func (d *Device) Upstream() upstream.Device { return Upstream{d} }
 
-// Downstream is the node as a responder.
+// Downstream is the node as a receiver.
 func (d *Device) Downstream() downstream.Device { return Downstream{d} }
 
-// link is the parameters of a link. Errors: Invalid.
-func (d *Device) link(link keychain.LinkID) (linkConfig, error) {
+// mode is what the keys of one link are to charon: PPKs, or the PSK of IKE.
+type mode interface {
+	// label says how the secret is derived from the link key.
+	label() string
+	// held lists the keys whose secrets charon holds, sorted by epoch.
+	held(*talk) ([]keychain.Ref, error)
+	// accepts lists those of them that a peer can use.
+	accepts(*talk) ([]keychain.Ref, error)
+	// load makes charon accept a key; loading it again changes nothing.
+	load(*talk, keychain.Ref, secret.Key) error
+	// unload takes from charon all that it holds of a key.
+	unload(*talk, keychain.Ref) error
+	// initiates is Invalid when the node cannot send on the link.
+	initiates() error
+	// sends is the key in use.
+	sends(*talk) (keychain.Ref, error)
+	// lead makes a key the one in use, and the only one.
+	lead(*talk, keychain.Ref, secret.Key) error
+}
+
+// mode is that of a link. Errors: Invalid.
+func (d *Device) mode(link keychain.LinkID) (mode, error) {
 	l, ok := d.links[link]
-	if !ok {
-		return linkConfig{}, params.NoLink(link)
+	switch {
+	case !ok:
+		return nil, params.NoLink(link)
+	case l.psk != nil:
+		return psk{device: d, link: link, pskConfig: *l.psk}, nil
 	}
-	return l, nil
+	return ppk{device: d, link: link, linkConfig: l}, nil
 }
 
 // alone calls f in a conversation with charon, one at a time for each link.
@@ -64,41 +85,50 @@ func (d *Device) alone(ctx context.Context, link keychain.LinkID, f func(*talk) 
 	return f(t)
 }
 
-// names lists the keys of link whose secrets charon holds, sorted by epoch.
-// Errors: Unavailable.
-func (t *talk) names(link keychain.LinkID) ([]keychain.Ref, error) {
+// secrets lists what charon's secrets are called. Errors: Unavailable.
+func (t *talk) secrets() ([]string, error) {
 	answers, err := t.read("secrets", "get-shared", "", nil)
 	if err != nil {
 		return nil, err
 	}
-	var refs []keychain.Ref
-	for _, id := range texts(answers[0], "keys") {
-		if ref, ours := parseName(link, id); ours {
-			refs = append(refs, ref)
-		}
-	}
-	slices.SortFunc(refs, func(a, b keychain.Ref) int {
-		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.KCV, b.KCV))
-	})
-	return refs, nil
+	return texts(answers[0], "keys"), nil
 }
 
-// load gives charon the PPK of r; loading it again changes nothing. The library
-// keeps copies of what it sends that nobody can wipe.
-func (t *talk) load(link keychain.LinkID, r keychain.Ref, ppk secret.Key) error {
-	name := nameOf(link, r)
-	request := message("id", name, "type", "ppk", "owners", []string{name})
-	err := ppk.Use(func(b []byte) error { return request.Set("data", string(b)) })
+// loadSecret gives charon a secret. The library keeps copies of what it sends that
+// nobody can wipe.
+func (t *talk) loadSecret(id, kind string, owners []string, key secret.Key) error {
+	request := message("id", id, "type", kind, "owners", owners)
+	err := key.Use(func(b []byte) error { return request.Set("data", string(b)) })
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "load epoch %d", r.Epoch)
+		return fault.Wrap(fault.Invalid, err, "load %s", id)
 	}
 	defer request.Unset("data")
 	return t.change("load-shared", request)
 }
 
-// unload takes the PPK of r from charon.
-func (t *talk) unload(link keychain.LinkID, r keychain.Ref) error {
-	return t.change("unload-shared", message("id", nameOf(link, r)))
+// unloadSecret takes a secret from charon.
+func (t *talk) unloadSecret(id string) error {
+	return t.change("unload-shared", message("id", id))
+}
+
+// named lists the keys of link in names that end with suffix, sorted by epoch.
+func named(link keychain.LinkID, names []string, suffix string) []keychain.Ref {
+	var refs []keychain.Ref
+	for _, name := range names {
+		bare, has := strings.CutSuffix(name, suffix)
+		if ref, ours := parseName(link, bare); has && ours {
+			refs = append(refs, ref)
+		}
+	}
+	return sorted(refs)
+}
+
+// sorted sorts refs by epoch, and leaves each once.
+func sorted(refs []keychain.Ref) []keychain.Ref {
+	slices.SortFunc(refs, func(a, b keychain.Ref) int {
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.KCV, b.KCV))
+	})
+	return slices.Compact(refs)
 }
 
 // other is an error when one of refs is another key under the epoch of r.

@@ -11,13 +11,14 @@ import (
 	"github.com/keyorch/keyorch/secret"
 )
 
-// Downstream is a Device in the role of a responder.
+// Downstream is a Device in the role of a receiver.
 type Downstream struct{ *Device }
 
-// Observe implements downstream.Device: the PPKs that charon holds, by their
+// Observe implements downstream.Device: the secrets that charon holds, by their
 // names.
 func (d Downstream) Observe(ctx context.Context, link keychain.LinkID) (downstream.Observation, error) {
-	if _, err := d.link(link); err != nil {
+	m, err := d.mode(link)
+	if err != nil {
 		return downstream.Observation{}, err
 	}
 	t, err := d.open(ctx)
@@ -25,41 +26,46 @@ func (d Downstream) Observe(ctx context.Context, link keychain.LinkID) (downstre
 		return downstream.Observation{}, err
 	}
 	defer t.hangUp()
-	refs, err := t.names(link)
+	refs, err := m.accepts(t)
 	return downstream.Observation{Accepts: refs}, err
 }
 
-// Install implements downstream.Device. A PPK that charon holds is not loaded
+// Install implements downstream.Device. A secret that charon holds is not loaded
 // again: its name says which key it is, and charon does not show its bytes.
 func (d Downstream) Install(ctx context.Context, sa keychain.SA, key secret.Key) error {
-	if _, err := d.link(sa.Link); err != nil {
-		return err
-	}
-	ref, ppk, err := keying.Derive("install", d.node, sa, key, ppkLabel, ppkSize)
+	m, err := d.mode(sa.Link)
 	if err != nil {
 		return err
 	}
-	defer ppk.Wipe()
+	ref, derived, err := keying.Derive("install", d.node, sa, key, m.label(), secretSize)
+	if err != nil {
+		return err
+	}
+	defer derived.Wipe()
 	return d.alone(ctx, sa.Link, func(t *talk) error {
-		held, err := t.names(sa.Link)
+		held, err := m.held(t)
 		if err != nil {
 			return err
 		}
-		if err := d.other(held, ref); err != nil || slices.Contains(held, ref) {
+		if err := d.other(held, ref); err != nil {
 			return err
 		}
-		return t.load(sa.Link, ref, ppk)
+		accepted, err := m.accepts(t)
+		if err != nil || slices.Contains(accepted, ref) {
+			return err
+		}
+		return m.load(t, ref, derived)
 	})
 }
 
-// Remove implements downstream.Device. Tunnels that stand are not touched: the
-// initiator has ended those under older keys when it switched.
+// Remove implements downstream.Device. Tunnels that stand are not touched.
 func (d Downstream) Remove(ctx context.Context, sa keychain.SA) error {
-	if _, err := d.link(sa.Link); err != nil {
+	m, err := d.mode(sa.Link)
+	if err != nil {
 		return err
 	}
 	return d.alone(ctx, sa.Link, func(t *talk) error {
-		held, err := t.names(sa.Link)
+		held, err := m.held(t)
 		if err != nil {
 			return err
 		}
@@ -72,7 +78,7 @@ func (d Downstream) Remove(ctx context.Context, sa keychain.SA) error {
 		}
 		for _, r := range held {
 			if r.Epoch == sa.Epoch {
-				if err := t.unload(sa.Link, r); err != nil {
+				if err := m.unload(t, r); err != nil {
 					return err
 				}
 			}

@@ -120,10 +120,10 @@ func TestTheYoungestLeadsAndTheOthersAreSurplus(t *testing.T) {
 func TestTheLogSaysWhyAnSAWasNotEstablished(t *testing.T) {
 	no := refusal("establishing CHILD_SA 'net' failed")
 	for _, c := range []struct{ line, want string }{
-		{"received AUTHENTICATION_FAILED notify error", "the responder does not accept it: AUTHENTICATION_FAILED"},
-		{"received NO_PROPOSAL_CHOSEN notify error", "the responder does not accept it: NO_PROPOSAL_CHOSEN"},
-		{"received TS_UNACCEPTABLE notify, no CHILD_SA built", "the responder does not accept it: TS_UNACCEPTABLE"},
-		{"establishing IKE_SA failed, peer not responding", "the responder does not answer"},
+		{"received AUTHENTICATION_FAILED notify error", "the peer does not accept it: AUTHENTICATION_FAILED"},
+		{"received NO_PROPOSAL_CHOSEN notify error", "the peer does not accept it: NO_PROPOSAL_CHOSEN"},
+		{"received TS_UNACCEPTABLE notify, no CHILD_SA built", "the peer does not accept it: TS_UNACCEPTABLE"},
+		{"establishing IKE_SA failed, peer not responding", "the peer does not answer"},
 		{"PPK required but peer does not support PPK", "the responder uses no PPK: it holds none at all, or knows none"},
 		{"derive keys using PPK 0123456789abcdef", string(no)},
 		{"received packet: from 10.9.0.2[500]", string(no)},

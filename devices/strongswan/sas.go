@@ -47,19 +47,28 @@ func parseSAs(link keychain.LinkID, event *vici.Message) (found associations) {
 		if !ok || !ours {
 			continue
 		}
-		one := ikeSA{ref: ref, id: text(sa, "uniqueid"), ending: ends(text(sa, "state"))}
-		if children, ok := sa.Get("child-sas").(*vici.Message); ok {
-			for _, key := range children.Keys() {
-				if child, ok := children.Get(key).(*vici.Message); ok {
-					one.children = append(one.children, childSA{
-						name: text(child, "name"), id: text(child, "uniqueid"), installed: carries(text(child, "state")),
-					})
-				}
-			}
-		}
+		one := parseSA(sa)
+		one.ref = ref
 		found = append(found, one)
 	}
 	return found
+}
+
+// parseSA reads one IKE SA, which does not say its key itself.
+func parseSA(sa *vici.Message) ikeSA {
+	one := ikeSA{id: text(sa, "uniqueid"), ending: ends(text(sa, "state"))}
+	children, ok := sa.Get("child-sas").(*vici.Message)
+	if !ok {
+		return one
+	}
+	for _, key := range children.Keys() {
+		if child, ok := children.Get(key).(*vici.Message); ok {
+			one.children = append(one.children, childSA{
+				name: text(child, "name"), id: text(child, "uniqueid"), installed: carries(text(child, "state")),
+			})
+		}
+	}
+	return one
 }
 
 // ends reports whether an IKE SA in this state is on its way out.
