@@ -98,7 +98,7 @@ func TestEveryStepMayBeTheLast(t *testing.T) {
 						t.Fatalf("step %d, epoch %d: %v", step, e, err)
 					}
 				}
-				if f.pass() > 0 || f.pass() > 0 {
+				if first, second := f.pass(), f.pass(); first > 0 || second > 0 {
 					t.Fatalf("step %d, epoch %d: a packet number was used twice", step, e)
 				}
 			}

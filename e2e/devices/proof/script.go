@@ -20,6 +20,8 @@ const (
 	// rotations is how many the script counts packets over, beside those that are
 	// troubled.
 	rotations = 4
+	// telling is how long a wrong order goes on after the first packet was lost.
+	telling = 2 * time.Second
 	// heldFor is how long a rotation whose install fails is waited for.
 	heldFor = "6s"
 )
@@ -36,7 +38,7 @@ spec: {drain: 2s}
 
 // Run proves one device, and adds its row to the table.
 func Run(t *testing.T, s *Stack, d Device) {
-	p := &script{T: t, Stack: s, Device: d, row: Row{Kind: d.Kind}}
+	p := &script{T: t, Stack: s, Device: d, row: Row{Kind: d.Kind}, held: map[keychain.LinkID]keychain.Epoch{}}
 	if p.Agents == nil {
 		p.Agents = p.localAgents
 	}
@@ -70,6 +72,9 @@ type script struct {
 	Device
 	traffic []Direction
 	row     Row
+	// held are the epochs of the rotation whose install fails, by link: how long
+	// they took is the script's doing.
+	held map[keychain.LinkID]keychain.Epoch
 }
 
 // step runs one part of the script; what goes wrong in it ends the proof, since
@@ -148,6 +153,7 @@ func (p *script) failingInstall() {
 		held := p.rotate(4, "--timeout", heldFor)
 		says := ""
 		for i, l := range p.Links {
+			p.held[l] = before[i].Highest + 1
 			says += p.Verb(p.T, 0, "why", string(l)).Out
 			if now := p.state(l); now.Sends().Epoch != before[i].To.Epoch && now.To.Epoch != now.Sends().Epoch {
 				p.Errorf("%s sends with %v while it is held, want %v", l, now.Sends(), before[i].To)
@@ -230,6 +236,11 @@ func (p *script) wrongOrder(stop func()) func() {
 		dropped = dropped || p.Dropped != nil && p.Dropped(p.T)
 		return lost.Lost > 0
 	})
+	time.Sleep(telling)
+	lost = testbed.Count{}
+	for i, d := range p.traffic {
+		lost = lost.Plus(d.Since(marks[i]))
+	}
 	p.row.Control = fmt.Sprintf("%d of %d lost", lost.Lost, lost.Sent)
 	if dropped {
 		p.row.Control += ", adjacency down"

@@ -58,7 +58,7 @@ func Table(rows []Row) string {
 }
 
 // times takes from the histories of the links how long Staging and Switching took
-// in rotations that were completed.
+// in rotations that were completed and in which nothing was made to fail.
 func (p *script) times() (stage, change Times) {
 	var stages, switches []time.Duration
 	for _, l := range p.Links {
@@ -71,7 +71,7 @@ func (p *script) times() (stage, change Times) {
 		}
 		for i, e := range past.Entries {
 			// The KCV of a new key is known once the first node has confirmed it.
-			if i == 0 || e.From.IsZero() || past.Entries[i-1].To.Epoch != e.To.Epoch || e.Reason != "" {
+			if i == 0 || e.From.IsZero() || past.Entries[i-1].To.Epoch != e.To.Epoch || e.Reason != "" || e.To.Epoch == p.held[l] {
 				continue
 			}
 			took := e.At.Sub(past.Entries[i-1].At)
