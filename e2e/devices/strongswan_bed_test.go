@@ -98,11 +98,17 @@ func (e *charonEnd) log() string { return testbed.Tail(filepath.Join(e.Dir, "cha
 // tunnelBed is two ends without a tunnel: a is to initiate it, b to respond.
 func tunnelBed(t testing.TB) (a, b *charonEnd) {
 	t.Helper()
+	return charonBed(t, block(t, strongswanPage, "conf", 1), block(t, strongswanPage, "conf", 0))
+}
+
+// charonBed is two ends with what their operators have in swanctl.conf.
+func charonBed(t testing.TB, confA, confB string) (a, b *charonEnd) {
+	t.Helper()
 	testbed.Need(t, true, "charon-systemd", "strongswan-swanctl", "libcharon-extra-plugins", "libstrongswan-standard-plugins",
 		"libstrongswan-extra-plugins")
 	na, nb := testbed.Pair(t, "ss")
 	ends := []*charonEnd{{Namespace: na}, {Namespace: nb}}
-	for i, swanctl := range []string{block(t, strongswanPage, "conf", 1), block(t, strongswanPage, "conf", 0)} {
+	for i, swanctl := range []string{confA, confB} {
 		dir, err := os.MkdirTemp("", "keyorch-ss-") // a socket's path has at most 107 bytes
 		if err != nil {
 			t.Fatal(err)
