@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type Stack struct {
 	store    *store.Store
 	view     *store.View
 	stopView context.CancelFunc
+	applying sync.Mutex
 }
 
 // startPatience is how long the servers may take to answer.
@@ -166,9 +168,12 @@ func (s *Stack) Verb(t testing.TB, code int, args ...string) Said {
 	return said
 }
 
-// Apply declares documents.
+// Apply declares documents. Proofs that run side by side wait for each other, since
+// of two that apply at once keyorch sends one away.
 func (s *Stack) Apply(t testing.TB, documents string) {
 	t.Helper()
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	file := filepath.Join(t.TempDir(), "network.yaml")
 	if err := os.WriteFile(file, []byte(documents), 0o600); err != nil {
 		t.Fatal(err)
