@@ -1,4 +1,5 @@
-# Two commands are all that a newcomer needs: make demo, make test.
+# Two commands are all that a newcomer needs: make demo, make test. Whoever works on
+# a device needs make test-devices too.
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=tools/go.mod

@@ -113,6 +113,7 @@ swatch)`,
 			"switch sends with a key, and shows it with its KCV", "did not finish switch within 3s"},
 	} {
 		t.Run(c.mistake, func(t *testing.T) {
+			t.Parallel()
 			good := string(block(t, "sh"))
 			bad := strings.Replace(good, c.old, c.new, 1)
 			if bad == good {
