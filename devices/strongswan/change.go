@@ -103,9 +103,14 @@ func (t *talk) initiate(link keychain.LinkID, r keychain.Ref, child string) erro
 	return err
 }
 
-// establish initiates what is named, and waits until it stands. When it does not, why says so
-// in words for an operator. Errors: Unknown.
+// establish initiates what is named, and waits until it stands. When it does not,
+// why says so in words for an operator. Errors: Unknown, Unavailable when it was not begun.
 func (t *talk) establish(what ...any) (why string, err error) {
+	leave, err := t.charon.establishing.enter(t.ctx)
+	if err != nil {
+		return "", fault.Wrap(fault.Unavailable, err, "wait for SAs of other links")
+	}
+	defer leave()
 	request := message(append(what, "timeout", milliseconds(t.charon.timeout), "loglevel", 1)...)
 	events, err := t.stream("initiate", "control-log", request)
 	if no, ok := errors.AsType[refusal](err); ok {
@@ -208,6 +213,11 @@ func (d *Device) afterwards(ctx context.Context, f func(*talk) error) error {
 
 // terminate ends an SA. One that has gone meanwhile is no error.
 func (t *talk) terminate(field, id string) error {
+	leave, err := t.charon.ending.enter(t.ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return absent(t.ask("terminate", message(field, id, "force", "yes", "timeout", milliseconds(goodbye))))
 }
 

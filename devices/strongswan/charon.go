@@ -22,6 +22,8 @@ type charon struct {
 	socket string
 	// timeout is how long an answer may take, the work that it is about included.
 	timeout time.Duration
+	// establishing and ending are of all links together.
+	establishing, ending lane
 }
 
 // talk is one conversation with charon: a session of its own, so that nothing is

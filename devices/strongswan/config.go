@@ -52,6 +52,8 @@ func read(fields map[string]any) (config, error) {
 		charon: charon{
 			socket:  r.String("socket", DefaultSocket),
 			timeout: r.Duration("timeout", DefaultTimeout, time.Second, time.Minute),
+
+			establishing: newLane(), ending: newLane(),
 		},
 		links: make(map[keychain.LinkID]linkConfig),
 	}
