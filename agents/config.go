@@ -108,7 +108,9 @@ type Config struct {
 	Counting time.Duration
 	// Observe is told what happens, for metrics.
 	Observe Observer
-	Logger  *slog.Logger // nil: none
+	// Pulse shows how the agent does; nil: nobody asks.
+	Pulse  *Pulse
+	Logger *slog.Logger // nil: none
 }
 
 const firstBackoff = 200 * time.Millisecond

@@ -35,15 +35,21 @@ func Run(ctx context.Context, cfg Config) error {
 		posts:   make(map[keychain.NodeID]*post),
 	}
 	defer site.wg.Wait()
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	defer cfg.Pulse.turn(false)
 	for {
+		cfg.Pulse.turn(true)
 		select {
+		case <-beat.C:
 		case <-ctx.Done():
 			return nil
 		case nodes, ok := <-cfg.Nodes:
 			if !ok {
-				<-ctx.Done() // the last list stands
-				return nil
+				cfg.Nodes = nil // the last list stands
+				continue
 			}
+			cfg.Pulse.serves(nodes)
 			site.serve(ctx, nodes)
 		}
 	}
@@ -128,7 +134,9 @@ func (p *post) run(ctx context.Context) {
 		}
 		began := time.Now()
 		p.log.InfoContext(ctx, "serving")
+		p.Pulse.acts(p.node.ID, true)
 		p.hold(ctx, tenure)
+		p.Pulse.acts(p.node.ID, false)
 		if ctx.Err() == nil {
 			p.log.WarnContext(ctx, "lost the right to serve")
 		}

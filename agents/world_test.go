@@ -298,6 +298,7 @@ func (t *tenure) Report(_ context.Context, obs ...store.Observation) error {
 // agent is one running agent process.
 type agent struct {
 	journal *Journal
+	pulse   *Pulse
 	nodes   chan []Node
 	stop    func() // SIGTERM, and waits
 	ended   chan struct{}
@@ -317,13 +318,13 @@ func (w *world) journalAt(dir string) *Journal {
 func (w *world) start(dir string, nodes ...Node) *agent {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
-	a := &agent{journal: w.journalAt(dir), nodes: make(chan []Node, 1), ended: make(chan struct{})}
+	a := &agent{journal: w.journalAt(dir), pulse: &Pulse{}, nodes: make(chan []Node, 1), ended: make(chan struct{})}
 	a.nodes <- nodes
 	w.change(func() { w.last = a })
 	go func() {
 		defer close(a.ended)
 		err := Run(ctx, Config{
-			Site: theSite, Nodes: a.nodes, Store: w, Custody: w, Journal: a.journal, Observe: w.observe,
+			Site: theSite, Nodes: a.nodes, Store: w, Custody: w, Journal: a.journal, Observe: w.observe, Pulse: a.pulse,
 			Logger: slog.New(slog.NewTextHandler(writer{w}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		})
 		if err != nil {

@@ -80,6 +80,12 @@ and /healthz with "ok" for as long as the process runs. Without the flag no port
 opened. There is no authentication: give an address that only Prometheus reaches, as
 127.0.0.1:9090, or guard the port by a network policy.
 
+The flag --health-listen ADDR answers a supervisor, apart from that: /livez with 200 unless a
+restart would help, and /readyz with 200 when a worker has read all that etcd has, and
+when an agent serves its nodes or waits for who does; else 503 and the reason. Vault and
+devices count for neither: an agent that is restarted while Vault is away cannot open the
+keys that it has open now.
+
 Every label has a closed set of values; anything else is counted as ` + "`other`" + `. The number
 of series does not grow with the fleet, and no series names a link, a node, a site or
 a key. For single links ask ` + "`keyorch status` and `keyorch why`" + `.

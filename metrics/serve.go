@@ -23,44 +23,54 @@ const (
 	goodbyeTime = 2 * time.Second
 )
 
-// Server answers on one address: /metrics with the metrics, /healthz with "ok"
-// for as long as the process runs, and nothing else.
+// Server answers on one address, either scrapes or probes: see Listen and
+// ListenForProbes.
 type Server struct {
 	listener net.Listener
 	server   *http.Server
 }
 
-// Listen takes the address, "127.0.0.1:9090" or ":9090", and answers nothing yet.
-// A port of 0 is any free one. Faults: Invalid for what is no address, or none of
-// this host's; Refused when the port is taken or not allowed.
+// Listen takes the address, "127.0.0.1:9090" or ":9090", and answers nothing yet:
+// then /metrics with the metrics, /healthz with "ok" for as long as the process
+// runs, and nothing else. A port of 0 is any free one. Faults: Invalid for what is
+// no address, or none of this host's; Refused when the port is taken or not
+// allowed.
 func Listen(ctx context.Context, address string, metrics http.Handler, log *slog.Logger) (*Server, error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	return listen(ctx, "metrics", address, mux, log)
+}
+
+// say writes one line. Whoever has hung up needs no answer.
+func say(w http.ResponseWriter, code int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, line+"\n")
+}
+
+func listen(ctx context.Context, what, address string, pages http.Handler, log *slog.Logger) (*Server, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "listen for metrics on %q: it is not an address: use HOST:PORT, or :PORT for every address of this host", address)
+		return nil, fault.New(fault.Invalid, "listen for %s on %q: it is not an address: use HOST:PORT, or :PORT for every address of this host", what, address)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return nil, fault.New(fault.Invalid, "listen for metrics on %q: %q is not a port: use a number up to 65535", address, port)
+		return nil, fault.New(fault.Invalid, "listen for %s on %q: %q is not a port: use a number up to 65535", what, address, port)
 	} else if n == 0 && port != "0" {
-		return nil, fault.New(fault.Invalid, "listen for metrics on %q: the port is missing", address)
+		return nil, fault.New(fault.Invalid, "listen for %s on %q: the port is missing", what, address)
 	}
 	var conf net.ListenConfig
 	l, err := conf.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fault.New(fault.Refused, "listen for metrics on %s: another process has that port: choose another", address)
+		return nil, fault.New(fault.Refused, "listen for %s on %s: another process has that port: choose another", what, address)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fault.New(fault.Refused, "listen for metrics on %s: this user may not: choose a port from 1024 on", address)
+		return nil, fault.New(fault.Refused, "listen for %s on %s: this user may not: choose a port from 1024 on", what, address)
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "listen for metrics on %s: this host has no such address", address)
+		return nil, fault.New(fault.Invalid, "listen for %s on %s: this host has no such address", what, address)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, "ok\n") // whoever has hung up needs no answer
-	})
 	return &Server{listener: l, server: &http.Server{
-		Handler: mux, ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, WriteTimeout: replyTime, IdleTimeout: idleTime,
+		Handler: pages, ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, WriteTimeout: replyTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: headerBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil
 }
@@ -85,7 +95,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	err := s.server.Serve(s.listener)
 	if stop() {
-		return fault.Wrap(fault.Unavailable, err, "answer scrapes on %s", s.Address())
+		return fault.Wrap(fault.Unavailable, err, "answer on %s", s.Address())
 	}
 	<-stopped
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/agents"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -17,20 +18,26 @@ import (
 )
 
 func (a *app) workerVerb() *cobra.Command {
-	var level, listen string
+	var level, listen, probed string
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Drive rotations: the process that runs the workflows",
 		Args:  noArguments,
 	}
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	metricsFlag(c, &listen)
+	listenFlags(c, &listen, &probed)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
 		log, err := a.logger(level)
 		if err != nil {
 			return err
 		}
+		health := &wiring.WorkerHealth{}
+		unprobed, err := answerProbes(ctx, probed, health.Probes(), log)
+		if err != nil {
+			return err
+		}
+		defer unprobed()
 		var m *metrics.Worker
 		var etcd, calls observe
 		if listen != "" {
@@ -56,13 +63,13 @@ func (a *app) workerVerb() *cobra.Command {
 			return err
 		}
 		defer t.Close()
-		return quietly(ctx, wiring.Worker{Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m}.Run(ctx))
+		return quietly(ctx, wiring.Worker{Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m, Health: health}.Run(ctx))
 	}
 	return c
 }
 
 func (a *app) agentVerb() *cobra.Command {
-	var site, stateDir, level, listen string
+	var site, stateDir, level, listen, probed string
 	var nodes []string
 	c := &cobra.Command{
 		Use:   "agent --site S [--node N ...]",
@@ -73,7 +80,7 @@ func (a *app) agentVerb() *cobra.Command {
 	c.Flags().StringArrayVar(&nodes, "node", nil, "serve only this node of the site (may be repeated)")
 	c.Flags().StringVar(&stateDir, "state-dir", "", "where the journal of turns is kept (default /var/lib/keyorch/SITE, or below $XDG_STATE_HOME)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	metricsFlag(c, &listen)
+	listenFlags(c, &listen, &probed)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
 		if err := servable(site, nodes); err != nil {
@@ -83,6 +90,12 @@ func (a *app) agentVerb() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		pulse := &agents.Pulse{}
+		unprobed, err := answerProbes(ctx, probed, wiring.AgentProbes(pulse), log)
+		if err != nil {
+			return err
+		}
+		defer unprobed()
 		if stateDir == "" {
 			stateDir = a.stateDir(site)
 		}
@@ -108,7 +121,7 @@ func (a *app) agentVerb() *cobra.Command {
 		}
 		agent := wiring.Agent{
 			Site: keychain.SiteID(site), StateDir: stateDir, Store: s, Custody: vault, Logger: log, Version: a.version(),
-			SimAddress: a.getenv("KEYORCH_SIM"), Metrics: m,
+			SimAddress: a.getenv("KEYORCH_SIM"), Metrics: m, Pulse: pulse,
 		}
 		for _, n := range nodes {
 			agent.Nodes = append(agent.Nodes, keychain.NodeID(n))
@@ -131,7 +144,8 @@ func servable(site string, nodes []string) error {
 	return nil
 }
 
-func metricsFlag(c *cobra.Command, listen *string) {
+func listenFlags(c *cobra.Command, listen, probed *string) {
+	c.Flags().StringVar(probed, "health-listen", "", "answer a supervisor at /livez and /readyz of this address (default: no port is opened)")
 	c.Flags().StringVar(listen, "metrics-listen", "", "answer Prometheus on this address, as in 127.0.0.1:9090 (default: no port is opened)")
 }
 
@@ -144,14 +158,32 @@ func answerScrapes(ctx context.Context, address string, h http.Handler, log *slo
 		return nil, err
 	}
 	log.InfoContext(ctx, "answering scrapes", "address", s.Address())
+	return answer(ctx, s, log), nil
+}
+
+// answerProbes does the same for a supervisor's questions; nothing without an
+// address.
+func answerProbes(ctx context.Context, address string, p metrics.Probes, log *slog.Logger) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	s, err := metrics.ListenForProbes(ctx, address, p, log)
+	if err != nil {
+		return nil, err
+	}
+	log.InfoContext(ctx, "answering probes", "address", s.Address())
+	return answer(ctx, s, log), nil
+}
+
+func answer(ctx context.Context, s *metrics.Server, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var over sync.WaitGroup
 	over.Go(func() {
 		if err := s.Run(ctx); err != nil {
-			log.ErrorContext(ctx, "no metrics any more", "error", err)
+			log.ErrorContext(ctx, "nobody answers there any more", "address", s.Address(), "error", err)
 		}
 	})
-	return func() { cancel(); over.Wait() }, nil
+	return func() { cancel(); over.Wait() }
 }
 
 // stateDir is where a site's journal is kept when nobody says.

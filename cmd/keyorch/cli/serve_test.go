@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestABadMetricsAddressEndsAServerBeforeItConnects has no server to connect to:
+// TestABadAddressToListenOnEndsAServerBeforeItConnects has no server to connect to:
 // whoever gets further ends with another code.
-func TestABadMetricsAddressEndsAServerBeforeItConnects(t *testing.T) {
+func TestABadAddressToListenOnEndsAServerBeforeItConnects(t *testing.T) {
 	var conf net.ListenConfig
 	taken, err := conf.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,14 +30,16 @@ func TestABadMetricsAddressEndsAServerBeforeItConnects(t *testing.T) {
 			"127.0.0.1:0":         {exitInvalid, "ETCDCTL_ENDPOINTS"},
 			"":                    {exitInvalid, "ETCDCTL_ENDPOINTS"},
 		} {
-			var out, errs bytes.Buffer
-			code := Run(t.Context(), Process{Args: append(server[:len(server):len(server)], "--metrics-listen="+address),
-				Out: &out, Err: &errs, Getenv: func(string) string { return "" }})
-			if code != want.code || !strings.Contains(errs.String(), want.says) {
-				t.Errorf("%s --metrics-listen=%s: code %d, %q; want %d and %q", server[0], address, code, errs.String(), want.code, want.says)
-			}
-			if opened := strings.Contains(errs.String(), "answering scrapes"); opened != (address == "127.0.0.1:0") {
-				t.Errorf("%s --metrics-listen=%s: it opened a port: %v", server[0], address, opened)
+			for flag, opens := range map[string]string{"--metrics-listen": "answering scrapes", "--health-listen": "answering probes"} {
+				var out, errs bytes.Buffer
+				code := Run(t.Context(), Process{Args: append(server[:len(server):len(server)], flag+"="+address),
+					Out: &out, Err: &errs, Getenv: func(string) string { return "" }})
+				if code != want.code || !strings.Contains(errs.String(), want.says) {
+					t.Errorf("%s %s=%s: code %d, %q; want %d and %q", server[0], flag, address, code, errs.String(), want.code, want.says)
+				}
+				if opened := strings.Contains(errs.String(), opens); opened != (address == "127.0.0.1:0") {
+					t.Errorf("%s %s=%s: it opened a port: %v", server[0], flag, address, opened)
+				}
 			}
 		}
 	}

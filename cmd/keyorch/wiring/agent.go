@@ -37,6 +37,7 @@ type Agent struct {
 	Logger     *slog.Logger
 	Version    string
 	Metrics    *metrics.Agent // nil: none
+	Pulse      *agents.Pulse  // nil: nobody asks
 }
 
 // Run serves the nodes until ctx ends. Nodes that are declared later are taken
@@ -68,7 +69,7 @@ func (a Agent) Run(ctx context.Context) error {
 		return agents.Run(ctx, agents.Config{
 			Site: a.Site, Nodes: nodes, Store: agents.EtcdStore(a.Store), Custody: a.Custody, Journal: journal,
 			Who:     store.Agent{Instance: journal.Instance(), Host: host, PID: os.Getpid(), Version: a.Version, Started: time.Now().UTC()},
-			Observe: a.observer(), Logger: a.Logger,
+			Observe: a.observer(), Pulse: a.Pulse, Logger: a.Logger,
 		})
 	})
 	return group.Wait()

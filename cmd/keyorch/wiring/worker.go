@@ -28,6 +28,7 @@ type Worker struct {
 	Temporal client.Client
 	Logger   *slog.Logger
 	Metrics  *metrics.Worker // nil: none
+	Health   *WorkerHealth   // nil: nobody asks
 }
 
 // Run works until ctx ends, then finishes what it is doing and returns nil.
@@ -50,6 +51,7 @@ func (w Worker) Run(ctx context.Context) error {
 	if err := t.Start(); err != nil {
 		return fault.New(fault.Unavailable, "start worker: temporal does not answer")
 	}
+	w.Health.began(view)
 	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
 	var mending sync.WaitGroup
 	mending.Go(func() { workflows.Tend(ctx, kept, shown, campaigns, w.Logger) })
