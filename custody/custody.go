@@ -47,6 +47,9 @@ type Config struct {
 	Address   string
 	Token     string
 	Namespace string
+	// CACert is the PEM file of the authorities that Vault's certificate is checked
+	// against.
+	CACert string
 	// Mount is the path of the Transit engine; "transit" when empty.
 	Mount string
 	// Observe is told of every request to Vault once it has ended: OpMint,
@@ -76,6 +79,11 @@ func Open(cfg Config) (*Custody, error) {
 	}
 	if cfg.Address != "" {
 		conf.Address, conf.AgentAddress = cfg.Address, ""
+	}
+	if cfg.CACert != "" {
+		if err := conf.ConfigureTLS(&api.TLSConfig{CACert: cfg.CACert}); err != nil {
+			return nil, fault.New(fault.Invalid, "read Vault's authorities: %s is no file of PEM certificates", cfg.CACert)
+		}
 	}
 	timeout := defaultTimeout
 	if os.Getenv(api.EnvVaultClientTimeout) != "" {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/e2e/lab"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -125,13 +126,13 @@ func newDriver(b *testing.B, l *lab.Lab, topo topology.Topology) *driver {
 			b.Fatal(err)
 		}
 	}
-	s, err := l.Store(b.Context())
+	s, err := l.StoreAs(b.Context(), devstack.Worker)
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.Cleanup(func() { cancel(); _ = s.Close() })
 	view, err := s.View(ctx)
 	check(err)
-	minter, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: l.Stack.WorkerToken})
+	minter, err := l.CustodyAs(b.Context(), devstack.Worker, nil)
 	check(err)
 	d := &driver{
 		store: s, view: view, minter: minter,

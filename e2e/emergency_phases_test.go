@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/campaign"
+	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/topology"
@@ -157,7 +159,7 @@ func TestServersAwayInAnEmergency(t *testing.T) {
 		}
 	}
 	w.run("Vault", func(t *testing.T) {
-		if r := w.Run(t.Context(), []string{"VAULT_ADDR=http://" + nobody(t)}, verb...); r.Code != 6 {
+		if r := w.Run(t.Context(), []string{"VAULT_ADDR=https://" + nobody(t)}, verb...); r.Code != 6 {
 			t.Errorf("exit %d: %s", r.Code, r.Err)
 		}
 		unchanged(t)
@@ -172,11 +174,11 @@ func TestServersAwayInAnEmergency(t *testing.T) {
 		unchanged(t)
 	})
 	w.run("etcd, after Vault", func(t *testing.T) {
-		etcd := newCord(t, strings.TrimPrefix(w.Lab.Stack.EtcdEndpoint, "http://"))
-		vault := vaultThat(t, w.Lab.Stack.VaultAddress, etcd.sever)
+		etcd := newCord(t, strings.TrimPrefix(w.Lab.Stack.EtcdEndpoint, "https://"))
+		vault := vaultThat(t, w.Lab.Stack, etcd.sever)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		if r := w.Run(ctx, []string{"ETCDCTL_ENDPOINTS=http://" + etcd.Addr().String(), "VAULT_ADDR=" + vault}, verb...); r.Code != 6 {
+		if r := w.Run(ctx, []string{"ETCDCTL_ENDPOINTS=https://" + etcd.Addr().String(), "VAULT_ADDR=" + vault}, verb...); r.Code != 6 {
 			t.Errorf("exit %d: %s", r.Code, r.Err)
 		}
 		unchanged(t) // but that Vault opens nothing for it any more
@@ -190,7 +192,7 @@ func TestServersAwayInAnEmergency(t *testing.T) {
 		t.Errorf("exposed are %v", w.exposedNow(x))
 	}
 	w.opensNothing(t)
-	if r := w.Run(t.Context(), []string{"VAULT_ADDR=http://" + nobody(t)}, "readmit", "--site", "dc3", "--reason", "found"); r.Code != 6 {
+	if r := w.Run(t.Context(), []string{"VAULT_ADDR=https://" + nobody(t)}, "readmit", "--site", "dc3", "--reason", "found"); r.Code != 6 {
 		t.Errorf("readmit without Vault: exit %d: %s", r.Code, r.Err)
 	}
 	if len(w.view.Standing().Exclusions) != 1 {
@@ -201,20 +203,23 @@ func TestServersAwayInAnEmergency(t *testing.T) {
 
 // vaultThat is Vault behind something that happens when a policy of an agent is
 // written: the call itself is carried out, and answered.
-func vaultThat(t *testing.T, address string, then func()) string {
-	to, err := url.Parse(address)
+func vaultThat(t *testing.T, stack *devstack.Stack, then func()) string {
+	to, err := url.Parse(stack.VaultAddress)
+	must(t, err)
+	pair, trusted, err := stack.Certificates()
 	must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}}
 	proxy.ModifyResponse = func(r *http.Response) error {
 		if strings.Contains(r.Request.URL.Path, "policies") && strings.HasSuffix(r.Request.URL.Path, "dc3") {
 			then()
 		}
 		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}})
 	must(t, err)
 	srv := &http.Server{Handler: proxy, ReadHeaderTimeout: time.Second}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	return "http://" + l.Addr().String()
+	return "https://" + l.Addr().String()
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -154,9 +154,7 @@ func (w *world) wanted(site keychain.SiteID, node keychain.NodeID) map[keychain.
 // opens asks Vault, as the agent of a site, for every key of a list.
 func (w *world) opens(site keychain.SiteID, id keychain.LinkID, keys []store.Wanted) (opened []keychain.Epoch) {
 	w.t.Helper()
-	token, err := w.Lab.Stack.AgentToken(w.t.Context(), site)
-	must(w.t, err)
-	vault, err := custody.Open(custody.Config{Address: w.Lab.Stack.VaultAddress, Token: token})
+	vault, err := w.Lab.CustodyAs(w.t.Context(), devstack.AgentIdentity(site), nil)
 	must(w.t, err)
 	for _, k := range keys {
 		key, err := vault.Unwrap(w.t.Context(), id, k.Epoch, k.Wrapped)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/e2e/lab"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
@@ -123,15 +124,14 @@ type vaultCalls struct {
 
 func newVaultCalls(b *testing.B, l *lab.Lab, t topology.Topology) vaultCalls {
 	b.Helper()
-	open := func(token string, err error) *custody.Custody {
-		noError(b, err)
-		c, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: token})
+	open := func(identity string) *custody.Custody {
+		c, err := l.CustodyAs(b.Context(), identity, nil)
 		noError(b, err)
 		return c
 	}
-	v := vaultCalls{topo: t, minter: open(l.Stack.WorkerToken, nil), agents: map[keychain.SiteID]*custody.Custody{}}
+	v := vaultCalls{topo: t, minter: open(devstack.Worker), agents: map[keychain.SiteID]*custody.Custody{}}
 	for _, s := range t.Sites {
-		v.agents[s.Name] = open(l.Stack.AgentToken(b.Context(), s.Name))
+		v.agents[s.Name] = open(devstack.AgentIdentity(s.Name))
 	}
 	return v
 }
@@ -203,9 +203,7 @@ func nested(ops []clientv3.Op) []clientv3.Op {
 
 func etcdClient(b *testing.B, l *lab.Lab) *clientv3.Client {
 	b.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{l.Stack.EtcdEndpoint}, Context: b.Context()})
-	if err != nil {
-		b.Fatal(err)
-	}
+	c, err := l.Stack.EtcdClient(b.Context(), devstack.Root)
+	noError(b, err)
 	return c
 }

@@ -25,7 +25,7 @@ func TestAServerIsAwayAtTheStart(t *testing.T) {
 	w := newWorld(t)
 	w.declare(threeSites)
 	gone := nobody(t)
-	etcd, vault, temporal := "ETCDCTL_ENDPOINTS=http://"+gone, "VAULT_ADDR=http://"+gone, "TEMPORAL_ADDRESS="+gone
+	etcd, vault, temporal := "ETCDCTL_ENDPOINTS=https://"+gone, "VAULT_ADDR=https://"+gone, "TEMPORAL_ADDRESS="+gone
 	file := filepath.Join(w.Lab.Dir, "network.yaml")
 	state := filepath.Join(w.Lab.Dir, "state-of-nobody")
 	for _, c := range []struct {

@@ -34,6 +34,11 @@ type Options struct {
 	UI bool
 	// Ports are chosen when zero, and stay the same for one directory.
 	Ports Ports
+	// Names are further names and addresses under which clients reach this machine,
+	// for the certificates of etcd and Vault.
+	Names []string
+	// Plain leaves TLS and access control out, to measure what they cost.
+	Plain bool
 	// SimNetwork is where agents of other processes find the simulated network
 	// ("unix:///…"), for their environment; empty for nowhere.
 	SimNetwork string
@@ -43,20 +48,23 @@ type Options struct {
 // while it runs. It is safe for concurrent use.
 type Stack struct {
 	Data              string // the data directory, as an absolute path
-	EtcdEndpoint      string // http://127.0.0.1:PORT
+	EtcdEndpoint      string // https://127.0.0.1:PORT
 	TemporalAddress   string // 127.0.0.1:PORT
 	TemporalNamespace string
 	TemporalUI        string // http://127.0.0.1:PORT; empty when off
-	VaultAddress      string // http://127.0.0.1:PORT
+	VaultAddress      string // https://127.0.0.1:PORT
 
 	RootToken     string // opens everything in Vault; exists in development only
 	WorkerToken   string // may mint wrapped keys
 	OperatorToken string // may set up KEKs and the policies of agents
 
 	simNetwork string
+	plain      bool
 
-	log *slog.Logger
-	ids *identities
+	log       *slog.Logger
+	authority *authority // nil when plain
+	enrolling sync.Mutex // while a certificate is made
+	tokens    *tokens
 
 	lock     *flock.Flock
 	logs     *logs
@@ -82,7 +90,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "start development stack")
 	}
-	s := &Stack{Data: data, simNetwork: o.SimNetwork, log: o.Logger, TemporalNamespace: namespace}
+	s := &Stack{Data: data, simNetwork: o.SimNetwork, plain: o.Plain, log: o.Logger, TemporalNamespace: namespace}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -102,21 +110,39 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.logs, err = openLogs(data); err != nil {
 		return nil, err
 	}
-	s.EtcdEndpoint = "http://" + address(ports.Etcd)
+	certs, err := s.secure(o.Names)
+	if err != nil {
+		return nil, err
+	}
+	s.EtcdEndpoint = certs.url(address(ports.Etcd))
 	s.TemporalAddress = address(ports.Temporal)
-	s.VaultAddress = "http://" + address(ports.Vault)
+	s.VaultAddress = certs.url(address(ports.Vault))
 	if o.UI {
 		s.TemporalUI = uiURL(ports)
 	}
-	if err := s.startServers(ctx, ports); err != nil {
+	if err := s.startServers(ctx, ports, certs); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
+// secure makes the certificates of the servers; a plain stack has none.
+func (s *Stack) secure(names []string) (serverCerts, error) {
+	if s.plain {
+		return serverCerts{}, nil
+	}
+	var err error
+	if s.authority, err = openAuthority(s.Data); err != nil {
+		return serverCerts{}, err
+	}
+	certs := serverCerts{ca: s.authority.certFile()}
+	certs.cert, certs.key, err = s.authority.server("server", names)
+	return certs, err
+}
+
 // startServers starts the servers side by side. Only the web pages need another
 // server, Temporal.
-func (s *Stack) startServers(ctx context.Context, ports Ports) error {
+func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts) error {
 	begin := time.Now()
 	took := func(server, at string, err error) error {
 		if err == nil {
@@ -126,7 +152,9 @@ func (s *Stack) startServers(ctx context.Context, ports Ports) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		s.etcd, err = startEtcd(ctx, s.Data, ports, s.logs.etcd)
+		if s.etcd, err = startEtcd(ctx, s.Data, ports, certs, s.logs.etcd); err == nil {
+			err = s.guardEtcd(ctx)
+		}
 		return took("etcd", s.EtcdEndpoint, err)
 	})
 	g.Go(func() (err error) {
@@ -138,17 +166,9 @@ func (s *Stack) startServers(ctx context.Context, ports Ports) error {
 		return took("temporal ui", s.TemporalUI, err)
 	})
 	g.Go(func() (err error) {
-		if s.vault, err = startVault(ctx, s.Data, ports, s.logs.vault); err != nil {
-			return err
+		if s.vault, err = startVault(ctx, s.Data, ports, certs, s.logs.vault); err == nil {
+			err = s.prepareVault(ctx)
 		}
-		if s.ids, err = openIdentities(ctx, s.Data, s.VaultAddress, s.vault.keys); err != nil {
-			return err
-		}
-		s.RootToken = s.vault.keys.RootToken
-		if s.WorkerToken, err = s.ids.token(ctx, Worker); err != nil {
-			return err
-		}
-		s.OperatorToken, err = s.ids.token(ctx, Operator)
 		return took("vault", s.VaultAddress, err)
 	})
 	return g.Wait()

@@ -45,7 +45,12 @@ func threeSites() topology.Topology {
 
 func openCustody(t *testing.T, s *devstack.Stack, token string) *custody.Custody {
 	t.Helper()
-	c, err := custody.Open(custody.Config{Address: s.VaultAddress, Token: token})
+	as, err := s.VaultAs(t.Context(), devstack.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as.Token = token
+	c, err := custody.Open(as)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +68,7 @@ func agent(t *testing.T, s *devstack.Stack, site keychain.SiteID) *custody.Custo
 
 func etcdClient(t *testing.T, s *devstack.Stack) *clientv3.Client {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.EtcdEndpoint}, DialTimeout: startLimit})
+	c, err := s.EtcdClient(t.Context(), devstack.Root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,55 +5,49 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
 
 // AgentToken is the Vault token of the agents of site. It opens nothing before
 // Provision has seen the site's links.
 func (s *Stack) AgentToken(ctx context.Context, site keychain.SiteID) (string, error) {
-	if err := keychain.ValidName(string(site)); err != nil {
-		return "", fault.Wrap(fault.Invalid, err, "create vault token for a site")
-	}
-	return s.ids.token(ctx, AgentIdentity(site))
+	return s.token(ctx, AgentIdentity(site))
 }
 
-// Env is the environment of one identity, Operator, Worker or
+// Env is the environment of one identity, Operator, Worker, Auditor, Root or
 // AgentIdentity(site), as KEY=VALUE. An agent gets no way to Temporal: it has no
 // business there. Any other identity is Invalid.
 func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
-	env := []string{
-		"ETCDCTL_API=3",
-		"ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint,
-		"VAULT_ADDR=" + s.VaultAddress,
-	}
-	temporal := []string{"TEMPORAL_ADDRESS=" + s.TemporalAddress, "TEMPORAL_NAMESPACE=" + s.TemporalNamespace}
-	switch identity {
-	case Operator:
-		return append(append(env, "VAULT_TOKEN="+s.OperatorToken), temporal...), nil
-	case Worker:
-		return append(append(env, "VAULT_TOKEN="+s.WorkerToken), temporal...), nil
-	}
-	site, ok := strings.CutPrefix(identity, agentIdentity)
-	if !ok {
-		return nil, fault.New(fault.Invalid, "make environment: %q is not %s, %s or %sSITE",
-			identity, Operator, Worker, agentIdentity)
-	}
-	token, err := s.AgentToken(ctx, keychain.SiteID(site))
+	etcd, err := s.EtcdAs(identity)
 	if err != nil {
 		return nil, err
+	}
+	token, err := s.token(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	env := []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint, "VAULT_ADDR=" + s.VaultAddress, "VAULT_TOKEN=" + token}
+	if !s.plain {
+		env = append(env, "ETCDCTL_CACERT="+etcd.CACert, "ETCDCTL_CERT="+etcd.Cert, "ETCDCTL_KEY="+etcd.Key, "VAULT_CACERT="+s.caFile())
+	}
+	if !strings.HasPrefix(identity, agentIdentity) {
+		return append(env, "TEMPORAL_ADDRESS="+s.TemporalAddress, "TEMPORAL_NAMESPACE="+s.TemporalNamespace), nil
 	}
 	if s.simNetwork != "" {
 		env = append(env, "KEYORCH_SIM="+s.simNetwork)
 	}
-	return append(env, "VAULT_TOKEN="+token), nil
+	return env, nil
 }
 
 // WriteEnv writes the environments as shell lines into the data directory, one
 // file for each identity, readable by their owner only: env.operator, and env
-// with the same content, env.worker, and env.agent.SITE for each of sites.
+// with the same content, env.worker, env.auditor, env.root, and env.agent.SITE for
+// each of sites.
 func (s *Stack) WriteEnv(ctx context.Context, sites []keychain.SiteID) error {
-	files := map[string]string{"env": Operator, "env." + Operator: Operator, "env." + Worker: Worker}
+	files := map[string]string{"env": Operator}
+	for _, identity := range []string{Operator, Worker, Auditor, Root} {
+		files["env."+identity] = identity
+	}
 	for _, site := range sites {
 		files["env."+AgentIdentity(site)] = AgentIdentity(site)
 	}

@@ -6,17 +6,26 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/keyorch/keyorch/fault"
 )
 
+// guardEtcd has etcd let each identity do its own work only.
+func (s *Stack) guardEtcd(context.Context) error { return nil }
+
 // startEtcd runs a one-member etcd that syncs every write to disk, as in
 // production: the tests that kill processes depend on it.
-func startEtcd(ctx context.Context, dir string, ports Ports, log *os.File) (*embed.Etcd, error) {
+func startEtcd(ctx context.Context, dir string, ports Ports, certs serverCerts, log *os.File) (*embed.Etcd, error) {
+	cfg := embed.NewConfig()
 	client := url.URL{Scheme: "http", Host: address(ports.Etcd)}
 	peer := url.URL{Scheme: "http", Host: address(ports.EtcdPeer)}
-	cfg := embed.NewConfig()
+	if !certs.plain() {
+		client.Scheme, peer.Scheme = "https", "https"
+		mutual := transport.TLSInfo{CertFile: certs.cert, KeyFile: certs.key, TrustedCAFile: certs.ca, ClientCertAuth: true}
+		cfg.ClientTLSInfo, cfg.PeerTLSInfo = mutual, mutual
+	}
 	cfg.Name = "dev"
 	cfg.Dir = filepath.Join(dir, "etcd")
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}

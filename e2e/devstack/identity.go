@@ -2,145 +2,136 @@ package devstack
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"net/http"
+	"crypto/tls"
+	"crypto/x509"
 	"path/filepath"
 	"strings"
-	"sync"
+	"time"
 
-	"github.com/hashicorp/vault/api"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/store"
 )
 
 // The identities that Env and WriteEnv know, beside those of the agents, which
 // are AgentIdentity(site).
 const (
+	Root     = "root"
 	Operator = "operator"
 	Worker   = "worker"
+	Auditor  = "auditor"
 )
 
 const (
 	agentIdentity = "agent."
-	transitMount  = "transit"
-	// tokenPeriod is how long a token lives when nobody renews it. Each start of
-	// the stack looks whether the tokens still live.
-	tokenPeriod = "8760h"
+	dialTimeout   = 5 * time.Second
 )
 
 // AgentIdentity is the identity of the agents of site.
 func AgentIdentity(site keychain.SiteID) string { return agentIdentity + string(site) }
 
-// identities hands out Vault tokens, one for each identity, and keeps them in
-// the data directory so that they are the same after a restart.
-type identities struct {
-	root *api.Client
-	path string
-
-	mu     sync.Mutex
-	tokens map[string]string
+// identityOf is who a name of an environment is to etcd and Vault. An unknown one
+// is Invalid.
+func identityOf(name string) (identity.Identity, error) {
+	switch name {
+	case Root:
+		return identity.Identity{Role: identity.Admin}, nil
+	case Operator:
+		return identity.Identity{Role: identity.Operator}, nil
+	case Worker:
+		return identity.Identity{Role: identity.Worker}, nil
+	case Auditor:
+		return identity.Identity{Role: identity.Auditor}, nil
+	}
+	site, ok := strings.CutPrefix(name, agentIdentity)
+	if !ok {
+		return identity.Identity{}, fault.New(fault.Invalid, "no identity %q: there are %s, %s, %s, %s and %sSITE",
+			name, Root, Operator, Worker, Auditor, agentIdentity)
+	}
+	agent := identity.OfSite(keychain.SiteID(site))
+	return agent, agent.Valid()
 }
 
-// openIdentities mounts Transit, writes the policies of worker and operator,
-// and sees to it that both have a token that lives.
-func openIdentities(ctx context.Context, dir, address string, keys devKeys) (*identities, error) {
-	root, err := vaultClient(address, keys.RootToken)
+// enrol makes the certificate of an identity, unless it has one.
+func (s *Stack) enrol(name string) (identity.Directory, error) {
+	who, err := identityOf(name)
+	if err != nil {
+		return "", err
+	}
+	dir := identity.Directory(filepath.Join(s.Data, "identity", who.CommonName()))
+	s.enrolling.Lock()
+	defer s.enrolling.Unlock()
+	return dir, s.authority.client(dir, who)
+}
+
+// EtcdAs is how an identity opens the store.
+func (s *Stack) EtcdAs(name string) (store.Config, error) {
+	c := store.Config{Endpoints: []string{s.EtcdEndpoint}}
+	if s.plain {
+		return c, nil
+	}
+	dir, err := s.enrol(name)
+	if err != nil {
+		return store.Config{}, err
+	}
+	c.CACert, c.Cert, c.Key = dir.CA(), dir.Cert(), dir.Key()
+	return c, nil
+}
+
+// VaultAs is how an identity opens its custody.
+func (s *Stack) VaultAs(ctx context.Context, name string) (custody.Config, error) {
+	token, err := s.token(ctx, name)
+	if err != nil {
+		return custody.Config{}, err
+	}
+	return custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: token}, nil
+}
+
+// token is the Vault token of an identity.
+func (s *Stack) token(ctx context.Context, name string) (string, error) {
+	who, err := identityOf(name)
+	if err != nil {
+		return "", err
+	}
+	if who.Role == identity.Admin {
+		return s.RootToken, nil
+	}
+	return s.tokens.of(ctx, who)
+}
+
+// caFile is what clients check the servers against; empty when they are plain.
+func (s *Stack) caFile() string {
+	if s.plain {
+		return ""
+	}
+	return s.authority.certFile()
+}
+
+// EtcdClient is etcd's own client as an identity, for what the store does not offer.
+func (s *Stack) EtcdClient(ctx context.Context, name string) (*clientv3.Client, error) {
+	as, err := s.EtcdAs(name)
 	if err != nil {
 		return nil, err
 	}
-	ids := &identities{root: root, path: filepath.Join(dir, "vault", "dev-tokens.json"), tokens: map[string]string{}}
-	if err := readJSON(ids.path, &ids.tokens); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Wrap(fault.Invalid, err, "read vault tokens")
-	}
-	if err := ids.mountTransit(ctx); err != nil {
-		return nil, err
-	}
-	as, err := custody.Open(custody.Config{Address: address, Token: keys.RootToken, Mount: transitMount})
-	if err != nil {
-		return nil, err
-	}
-	for identity, hcl := range map[string]string{
-		Worker:   custody.WorkerPolicy(transitMount),
-		Operator: custody.OperatorPolicy(transitMount),
-	} {
-		if err := as.WritePolicy(ctx, policyOf(identity), hcl); err != nil {
-			return nil, err
-		}
-		if _, err := ids.token(ctx, identity); err != nil {
-			return nil, err
+	c := clientv3.Config{Context: ctx, Endpoints: as.Endpoints, DialTimeout: dialTimeout}
+	if !s.plain {
+		info := transport.TLSInfo{CertFile: as.Cert, KeyFile: as.Key, TrustedCAFile: as.CACert}
+		if c.TLS, err = info.ClientConfig(); err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "open etcd client as %s", name)
 		}
 	}
-	return ids, nil
+	client, err := clientv3.New(c)
+	return client, fault.Wrap(fault.Unavailable, err, "open etcd client as %s", name)
 }
 
-// vaultClient talks to this stack's Vault, whatever VAULT_* the environment has.
-func vaultClient(address, token string) (*api.Client, error) {
-	client, err := api.NewClient(&api.Config{Address: address, HttpClient: &http.Client{Transport: &http.Transport{}}})
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "open vault client for %s", address)
-	}
-	client.ClearNamespace()
-	client.SetToken(token)
-	return client, nil
-}
-
-func (ids *identities) mountTransit(ctx context.Context) error {
-	mounts, err := ids.root.Sys().ListMountsWithContext(ctx)
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "list mounts of vault")
-	}
-	if mounts[transitMount+"/"] != nil {
-		return nil
-	}
-	err = ids.root.Sys().MountWithContext(ctx, transitMount, &api.MountInput{Type: "transit"})
-	return fault.Wrap(fault.Unavailable, err, "mount transit in vault")
-}
-
-// policyOf is the name of an identity's policy. An agent's is custody's.
-func policyOf(identity string) string {
-	if site, ok := strings.CutPrefix(identity, agentIdentity); ok {
-		return custody.AgentPolicyName(keychain.SiteID(site))
-	}
-	return "keyorch-" + identity
-}
-
-// token gives the token of an identity: the kept one while it lives, else a new
-// one, periodic and without a parent that could take it along.
-func (ids *identities) token(ctx context.Context, identity string) (string, error) {
-	ids.mu.Lock()
-	defer ids.mu.Unlock()
-	if token := ids.tokens[identity]; token != "" {
-		alive, err := ids.alive(ctx, token)
-		if err != nil {
-			return "", err
-		}
-		if alive {
-			return token, nil
-		}
-	}
-	made, err := ids.root.Auth().Token().CreateOrphanWithContext(ctx, &api.TokenCreateRequest{
-		Policies: []string{policyOf(identity)},
-		Period:   tokenPeriod,
-		// The default policy has templates, which Vault fills in anew for every
-		// request: that was more than half of what a request cost.
-		NoDefaultPolicy: true,
-		DisplayName:     "keyorch-" + identity,
-	})
-	if err != nil {
-		return "", fault.Wrap(fault.Unavailable, err, "create vault token for %s", identity)
-	}
-	ids.tokens[identity] = made.Auth.ClientToken
-	return made.Auth.ClientToken, writeJSON(ids.path, ids.tokens)
-}
-
-func (ids *identities) alive(ctx context.Context, token string) (bool, error) {
-	_, err := ids.root.Auth().Token().LookupWithContext(ctx, token)
-	if answer := (*api.ResponseError)(nil); errors.As(err, &answer) &&
-		(answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound) {
-		return false, nil
-	}
-	return err == nil, fault.Wrap(fault.Unavailable, err, "look up a vault token")
+// Certificates are what a server of this stack shows, and whom its clients trust, for
+// tests that put something in between.
+func (s *Stack) Certificates() (tls.Certificate, *x509.CertPool, error) {
+	pair, err := tls.LoadX509KeyPair(s.authority.file("server.crt"), s.authority.file("server.key"))
+	return pair, s.authority.pool(), fault.Wrap(fault.Invalid, err, "read the certificate of the servers")
 }

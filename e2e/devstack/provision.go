@@ -15,11 +15,19 @@ import (
 // with that policy for each site. It may be called again, also with a topology
 // that has changed. Sites that t does not declare are left as they are.
 func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
-	operator, err := custody.Open(custody.Config{Address: s.VaultAddress, Token: s.OperatorToken, Mount: transitMount})
+	vault, err := s.VaultAs(ctx, Operator)
 	if err != nil {
 		return err
 	}
-	records, err := store.Open(ctx, store.Config{Endpoints: []string{s.EtcdEndpoint}})
+	operator, err := custody.Open(vault)
+	if err != nil {
+		return err
+	}
+	etcd, err := s.EtcdAs(Operator)
+	if err != nil {
+		return err
+	}
+	records, err := store.Open(ctx, etcd)
 	if err != nil {
 		return err
 	}
@@ -32,7 +40,7 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 		return err
 	}
 	for _, site := range t.Sites {
-		if _, err := s.ids.token(ctx, AgentIdentity(site.Name)); err != nil {
+		if _, err := s.Env(ctx, AgentIdentity(site.Name)); err != nil {
 			return err
 		}
 	}

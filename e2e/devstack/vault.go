@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"net"
@@ -12,7 +13,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	"github.com/hashicorp/vault/builtin/credential/approle"
+	"github.com/hashicorp/vault/builtin/credential/cert"
+	"github.com/hashicorp/vault/builtin/logical/pki"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -38,7 +42,7 @@ type vaultServer struct {
 
 // startVault runs Vault on a directory of files. It initialises it once, with
 // the keys kept beside it, and unseals it.
-func startVault(ctx context.Context, dir string, ports Ports, log *os.File) (_ *vaultServer, err error) {
+func startVault(ctx context.Context, dir string, ports Ports, certs serverCerts, log *os.File) (_ *vaultServer, err error) {
 	fail := func(err error) (*vaultServer, error) {
 		return nil, fault.Wrap(fault.Unavailable, err, "start vault on %s", address(ports.Vault))
 	}
@@ -49,7 +53,8 @@ func startVault(ctx context.Context, dir string, ports Ports, log *os.File) (_ *
 	if err := clearHalfInit(dir); err != nil {
 		return fail(err)
 	}
-	core, err := newCore(dir, ports, hclog.New(&hclog.LoggerOptions{Name: "vault", Level: hclog.Warn, Output: log}))
+	logger := hclog.New(&hclog.LoggerOptions{Name: "vault", Level: hclog.Warn, Output: log})
+	core, err := newCore(dir, certs.url(address(ports.Vault)), logger)
 	if err != nil {
 		return fail(err)
 	}
@@ -60,7 +65,7 @@ func startVault(ctx context.Context, dir string, ports Ports, log *os.File) (_ *
 	if err != nil {
 		return fail(errors.Join(err, core.Shutdown()))
 	}
-	listener, err := net.Listen("tcp", address(ports.Vault))
+	listener, err := listenVault(address(ports.Vault), certs)
 	if err != nil {
 		return fail(errors.Join(err, core.Shutdown()))
 	}
@@ -68,12 +73,33 @@ func startVault(ctx context.Context, dir string, ports Ports, log *os.File) (_ *
 		Core:           core,
 		ListenerConfig: &configutil.Listener{Address: address(ports.Vault)}, // never nil: the handler reads it
 	})
-	v := &vaultServer{core: core, keys: keys, http: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}}
+	v := &vaultServer{core: core, keys: keys, http: &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: logger.StandardLogger(nil),
+	}}
 	go func() { _ = v.http.Serve(listener) }() // it returns when shut down
 	return v, nil
 }
 
-func newCore(dir string, ports Ports, log hclog.Logger) (*vault.Core, error) {
+// listenVault listens as Vault's own listener does: it asks clients for a
+// certificate, and leaves it to the cert auth method to look at it.
+func listenVault(address string, certs serverCerts) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil || certs.plain() {
+		return listener, err
+	}
+	pair, err := tls.LoadX509KeyPair(certs.cert, certs.key)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return tls.NewListener(listener, &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair},
+		ClientAuth:   tls.RequestClientCert,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}), nil
+}
+
+func newCore(dir, url string, log hclog.Logger) (*vault.Core, error) {
 	storage, err := file.NewFileBackend(map[string]string{"path": storeDir(dir)}, log.Named("storage"))
 	if err != nil {
 		return nil, err
@@ -86,7 +112,7 @@ func newCore(dir string, ports Ports, log hclog.Logger) (*vault.Core, error) {
 		LogicalBackends:    secretEngines(),
 		CredentialBackends: authMethods(),
 		Logger:             log,
-		RedirectAddr:       "http://" + address(ports.Vault),
+		RedirectAddr:       url,
 		DefaultLeaseTTL:    longLife,
 		MaxLeaseTTL:        longLife,
 		ClusterName:        "keyorch-dev",
@@ -103,11 +129,11 @@ func (v *vaultServer) stop(ctx context.Context) error {
 
 // The engines and methods that this Vault has. Each one more is more to build.
 func secretEngines() map[string]logical.Factory {
-	return map[string]logical.Factory{"transit": transit.Factory}
+	return map[string]logical.Factory{"transit": transit.Factory, "pki": pki.Factory}
 }
 
 func authMethods() map[string]logical.Factory {
-	return map[string]logical.Factory{"approle": approle.Factory}
+	return map[string]logical.Factory{"approle": approle.Factory, "cert": cert.Factory, "kubernetes": kubernetes.Factory}
 }
 
 // builtins is the list of plugins that Vault asks for by name; see

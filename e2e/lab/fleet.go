@@ -14,6 +14,7 @@ import (
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/store"
@@ -96,16 +97,12 @@ func (l *Lab) Crew(ctx context.Context, t topology.Topology) *Crew {
 // Start starts the agent of a site, which is stopped or new.
 func (c *Crew) Start(ctx context.Context, site keychain.SiteID) {
 	c.agents[site] = run(ctx, func(ctx context.Context) error {
-		s, err := c.lab.Store(ctx)
+		s, err := c.lab.StoreAs(ctx, devstack.AgentIdentity(site))
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		token, err := c.lab.Stack.AgentToken(ctx, site)
-		if err != nil {
-			return err
-		}
-		vault, err := custody.Open(custody.Config{Address: c.lab.Stack.VaultAddress, Token: token, Observe: c.asked})
+		vault, err := c.lab.CustodyAs(ctx, devstack.AgentIdentity(site), c.asked)
 		if err != nil {
 			return err
 		}

@@ -66,12 +66,12 @@ func run(ctx context.Context, f func(context.Context) error) *Running {
 // Worker starts a worker in this process.
 func (l *Lab) Worker(ctx context.Context) *Running {
 	return run(ctx, func(ctx context.Context) error {
-		s, err := l.Store(ctx)
+		s, err := l.StoreAs(ctx, devstack.Worker)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		vault, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: l.Stack.WorkerToken})
+		vault, err := l.CustodyAs(ctx, devstack.Worker, nil)
 		if err != nil {
 			return err
 		}
@@ -87,16 +87,12 @@ func (l *Lab) Worker(ctx context.Context) *Running {
 // Agent starts the agent of a site in this process.
 func (l *Lab) Agent(ctx context.Context, site keychain.SiteID) *Running {
 	return run(ctx, func(ctx context.Context) error {
-		s, err := l.Store(ctx)
+		s, err := l.StoreAs(ctx, devstack.AgentIdentity(site))
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		token, err := l.Stack.AgentToken(ctx, site)
-		if err != nil {
-			return err
-		}
-		vault, err := custody.Open(custody.Config{Address: l.Stack.VaultAddress, Token: token})
+		vault, err := l.CustodyAs(ctx, devstack.AgentIdentity(site), nil)
 		if err != nil {
 			return err
 		}
@@ -107,9 +103,29 @@ func (l *Lab) Agent(ctx context.Context, site keychain.SiteID) *Running {
 	})
 }
 
-// Store opens a client of the lab's etcd.
+// Store opens the lab's store as the operator, who sees everything.
 func (l *Lab) Store(ctx context.Context) (*store.Store, error) {
-	return store.Open(ctx, store.Config{Endpoints: []string{l.Stack.EtcdEndpoint}})
+	return l.StoreAs(ctx, devstack.Operator)
+}
+
+// StoreAs opens the lab's store as an identity of its stack.
+func (l *Lab) StoreAs(ctx context.Context, identity string) (*store.Store, error) {
+	c, err := l.Stack.EtcdAs(identity)
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, c)
+}
+
+// CustodyAs opens the lab's Vault as an identity of its stack. Told, unless nil, is
+// told of every request.
+func (l *Lab) CustodyAs(ctx context.Context, identity string, told func(op string, took time.Duration, err error)) (*custody.Custody, error) {
+	c, err := l.Stack.VaultAs(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	c.Observe = told
+	return custody.Open(c)
 }
 
 // quiet is for clients that log what the operator need not see.

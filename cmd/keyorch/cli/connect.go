@@ -38,6 +38,7 @@ func (a *app) openCustodyObserved(ctx context.Context, told observe) (*custody.C
 	}
 	c, err := custody.Open(custody.Config{
 		Address: a.getenv("VAULT_ADDR"), Token: a.getenv("VAULT_TOKEN"), Namespace: a.getenv("VAULT_NAMESPACE"),
+		CACert:  a.getenv("VAULT_CACERT"),
 		Observe: told,
 	})
 	if err != nil {
