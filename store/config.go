@@ -1,23 +1,25 @@
 package store
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 )
 
 // Config says where etcd is and how to speak to it.
 type Config struct {
-	// Endpoints are URLs, or host:port pairs.
+	// Endpoints are URLs, or host:port pairs. A URL begins with https://.
 	Endpoints []string
-	// CACert, Cert and Key are PEM files. CACert empty means the system's own
-	// authorities; Cert and Key go together, and are read again for every new
-	// connection, so that a renewed certificate needs no restart.
-	CACert, Cert, Key string
+	// Files are the certificate of the client, and the authorities of etcd. They are
+	// read again for every new connection, so that a renewed certificate needs no
+	// restart. The certificate's common name is the user in etcd.
+	Files identity.Files
+	// Plain speaks to an etcd without TLS, which knows no users: for measuring what
+	// TLS costs. Nothing but code sets it.
+	Plain bool
 	// DialTimeout is how long Open waits for an answer; 5 s if zero.
 	DialTimeout time.Duration
 	// Prefix is where everything is kept; DefaultPrefix if empty.
@@ -50,7 +52,7 @@ const (
 // ETCDCTL_ENDPOINTS (separated by commas), ETCDCTL_CACERT, ETCDCTL_CERT and
 // ETCDCTL_KEY. Without ETCDCTL_ENDPOINTS, Open answers Invalid and says so.
 func EnvConfig(getenv func(string) string) Config {
-	c := Config{CACert: getenv("ETCDCTL_CACERT"), Cert: getenv("ETCDCTL_CERT"), Key: getenv("ETCDCTL_KEY")}
+	c := Config{Files: identity.Files{CA: getenv("ETCDCTL_CACERT"), Cert: getenv("ETCDCTL_CERT"), Key: getenv("ETCDCTL_KEY")}}
 	for e := range strings.SplitSeq(getenv("ETCDCTL_ENDPOINTS"), ",") {
 		if e = strings.TrimSpace(e); e != "" {
 			c.Endpoints = append(c.Endpoints, e)
@@ -63,6 +65,12 @@ func EnvConfig(getenv func(string) string) Config {
 func (c Config) complete() (Config, error) {
 	if len(c.Endpoints) == 0 {
 		return c, fault.New(fault.Invalid, "open etcd: no address is given: set ETCDCTL_ENDPOINTS")
+	}
+	if c.Files == (identity.Files{}) && !slices.ContainsFunc(c.Endpoints, func(e string) bool { return strings.HasPrefix(e, "https://") }) {
+		c.Plain = true // until everything speaks TLS
+	}
+	if err := c.check(); err != nil {
+		return c, err
 	}
 	if c.DialTimeout <= 0 {
 		c.DialTimeout = defaultDialTimeout
@@ -78,39 +86,18 @@ func (c Config) complete() (Config, error) {
 	return c, nil
 }
 
-// tls is nil when the Config names no file and no endpoint wants TLS. Every
-// error is Invalid and names the file.
-func (c Config) tls() (*tls.Config, error) {
-	secure := c.CACert != "" || c.Cert != "" || c.Key != ""
+// check refuses what is not encrypted, or shows no certificate. Errors are Invalid.
+func (c Config) check() error {
+	if c.Plain {
+		return nil
+	}
 	for _, e := range c.Endpoints {
-		secure = secure || strings.HasPrefix(e, "https://")
-	}
-	if !secure {
-		return nil, nil
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CACert != "" {
-		pem, err := os.ReadFile(c.CACert)
-		if err != nil {
-			return nil, fault.Wrap(fault.Invalid, err, "read etcd's CA certificate")
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fault.New(fault.Invalid, "read etcd's CA certificate: %s holds no PEM certificate", c.CACert)
+		if scheme, _, ok := strings.Cut(e, "://"); ok && scheme != "https" {
+			return fault.New(fault.Invalid, "open etcd: %s is not encrypted: give an address like https://host:2379 (ETCDCTL_ENDPOINTS)", e)
 		}
 	}
-	if (c.Cert == "") != (c.Key == "") {
-		return nil, fault.New(fault.Invalid, "read the etcd client certificate: ETCDCTL_CERT and ETCDCTL_KEY go together")
+	if c.Files.Cert == "" || c.Files.Key == "" {
+		return fault.New(fault.Invalid, "open etcd: no client certificate is given: set ETCDCTL_CERT and ETCDCTL_KEY (and ETCDCTL_CACERT), or run keyorch join")
 	}
-	if c.Cert != "" {
-		load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-			return &pair, err
-		}
-		if _, err := load(nil); err != nil {
-			return nil, fault.Wrap(fault.Invalid, err, "read the etcd client certificate %s and its key", c.Cert)
-		}
-		conf.GetClientCertificate = load
-	}
-	return conf, nil
+	return nil
 }

@@ -30,7 +30,8 @@ func (s *Store) leased(ctx context.Context) (*lease, error) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	asked := time.Now()
-	granted, err := s.client.Grant(call, int64((s.config.LeaseTTL+time.Second-1)/time.Second))
+	ttl := int64((s.config.LeaseTTL + time.Second - 1) / time.Second)
+	granted, err := current(call, func() (*clientv3.LeaseGrantResponse, error) { return s.client.Grant(call, ttl) })
 	s.observe(ctx, OpLease, asked, err)
 	if err != nil {
 		return nil, s.failed(ctx, err, "take a lease in etcd")

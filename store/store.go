@@ -11,6 +11,7 @@ import (
 	grpcbackoff "google.golang.org/grpc/backoff"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 )
 
 const (
@@ -37,6 +38,10 @@ type Store struct {
 	client *clientv3.Client
 	keys   layout
 	config Config
+	// wallet has the certificate, and last how the last connection was made; nil
+	// without TLS.
+	wallet *identity.Wallet
+	last   *verdict
 	// life ends with Close.
 	life context.Context
 	end  context.CancelFunc
@@ -45,36 +50,40 @@ type Store struct {
 	lease   *lease
 }
 
-// Open connects to etcd and makes sure that it answers. It fails with Invalid
-// for a Config that cannot work, Unavailable, naming the addresses, when etcd
-// does not answer in time, and Refused when etcd rejects the identity.
+// Open connects to etcd and makes sure that it answers. It fails with Invalid for a
+// Config that cannot work, Unavailable, naming the addresses, when etcd does not answer
+// in time, and Refused when a certificate cannot be used, when etcd refuses that of the
+// client, and when it does not know its user.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c, err := c.complete()
 	if err != nil {
 		return nil, err
 	}
-	secure, err := c.tls()
-	if err != nil {
-		return nil, err
+	s := &Store{keys: layout{c.Prefix}, config: c, leasing: make(chan struct{}, 1)}
+	options := []grpc.DialOption{grpc.WithConnectParams(patient())}
+	if !c.Plain {
+		if s.wallet, err = c.Files.Open("etcd"); err != nil {
+			return nil, err
+		}
+		t := newTransport(s.wallet)
+		s.last, options = t.last, append(options, grpc.WithTransportCredentials(t))
 	}
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	client, err := clientv3.New(clientv3.Config{
-		Context:              life,
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	s.client, err = clientv3.New(clientv3.Config{
+		Context:              s.life,
 		Endpoints:            c.Endpoints,
 		DialTimeout:          c.DialTimeout,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: pingTimeout,
-		TLS:                  secure,
-		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(patient())},
+		DialOptions:          options,
 		// A client made by hand has a logger that says nothing: what goes wrong is
 		// told by errors.
-		Logger: clientv3.NewCtxClient(life).GetLogger(),
+		Logger: clientv3.NewCtxClient(s.life).GetLogger(),
 	})
 	if err != nil {
-		end()
+		s.end()
 		return nil, fault.Wrap(fault.Invalid, err, "open etcd at %s", strings.Join(c.Endpoints, ", "))
 	}
-	s := &Store{client: client, keys: layout{c.Prefix}, config: c, life: life, end: end, leasing: make(chan struct{}, 1)}
 	if err := s.answers(ctx); err != nil {
 		_ = s.Close() // the connection never worked
 		return nil, err
@@ -89,18 +98,24 @@ func patient() grpc.ConnectParams {
 	return grpc.ConnectParams{Backoff: b, MinConnectTimeout: callTimeout}
 }
 
-// answers waits for a read that a majority agrees to. Being denied the key
-// is an answer too: an agent may not read the topology.
+// answers waits for a read that a majority agrees to. Being denied the key is an
+// answer too, since an agent may not read it, unless etcd does not know who asks.
 func (s *Store) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
 	wait := backoff{}
 	for {
 		_, err := s.get(ctx, s.keys.topologyRevision())
-		if err == nil || denied(err) {
+		if denied(err) {
+			return fault.Wrap(fault.Refused, s.known(ctx), "open etcd at %s", strings.Join(s.config.Endpoints, ", "))
+		}
+		if err == nil {
 			return nil
 		}
 		err = s.failed(ctx, err, "reach etcd at %s", strings.Join(s.config.Endpoints, ", "))
+		if errors.As(err, new(handshake)) {
+			return fault.Wrap(fault.Refused, err, "")
+		}
 		if !fault.Of(err).Retryable() || !wait.sleep(ctx) {
 			return err
 		}
@@ -177,7 +192,7 @@ func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) 
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	began := time.Now()
-	resp, err := s.client.Get(call, key, opts...)
+	resp, err := current(call, func() (*clientv3.GetResponse, error) { return s.client.Get(call, key, opts...) })
 	s.observe(ctx, OpGet, began, err)
 	return resp, err
 }
@@ -186,7 +201,7 @@ func (s *Store) gets(ctx context.Context, gets []clientv3.Op) (*clientv3.TxnResp
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	began := time.Now()
-	resp, err := s.client.Txn(call).Then(gets...).Commit()
+	resp, err := current(call, func() (*clientv3.TxnResponse, error) { return s.client.Txn(call).Then(gets...).Commit() })
 	s.observe(ctx, OpGet, began, err)
 	return resp, err
 }
@@ -195,6 +210,6 @@ func (s *Store) gets(ctx context.Context, gets []clientv3.Op) (*clientv3.TxnResp
 // is known of one that its caller cancelled.
 func (s *Store) observe(ctx context.Context, op string, began time.Time, err error) {
 	if s.config.Observe != nil && (err == nil || !errors.Is(ctx.Err(), context.Canceled)) {
-		s.config.Observe(op, time.Since(began), s.failed(ctx, err, "%s in etcd", op))
+		s.config.Observe(op, time.Since(began), s.classified(ctx, err, "%s in etcd", op))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
+	"github.com/keyorch/keyorch/identity/identitytest"
 	"github.com/keyorch/keyorch/keychain"
 )
 
@@ -24,16 +25,21 @@ func TestEnvConfig(t *testing.T) {
 		"ETCDCTL_CACERT":    "ca", "ETCDCTL_CERT": "cert", "ETCDCTL_KEY": "key",
 	}
 	c := EnvConfig(func(name string) string { return env[name] })
-	if !slices.Equal(c.Endpoints, []string{"https://one:2379", "two:2379"}) || c.CACert != "ca" || c.Cert != "cert" || c.Key != "key" {
+	if !slices.Equal(c.Endpoints, []string{"https://one:2379", "two:2379"}) || c.Files != (identity.Files{CA: "ca", Cert: "cert", Key: "key"}) || c.Plain {
 		t.Fatalf("%+v", c)
 	}
 }
 
 func TestOpenRefusesWhatCannotWork(t *testing.T) {
-	garbage := filepath.Join(t.TempDir(), "garbage.pem")
-	if err := os.WriteFile(garbage, []byte("no PEM"), 0o600); err != nil {
-		t.Fatal(err)
+	authority := identitytest.NewAuthority(t)
+	good := authority.Issue(t, "keyorch-agent.dc2")
+	other := func(change func(*identity.Files)) identity.Files {
+		f := good
+		change(&f)
+		return f
 	}
+	garbage := filepath.Join(t.TempDir(), "garbage.pem")
+	identitytest.Write(t, garbage, []byte("no PEM"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -47,11 +53,14 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		word   string
 	}{
 		{"no address", Config{}, fault.Invalid, "ETCDCTL_ENDPOINTS"},
-		{"no CA file", Config{Endpoints: []string{dead}, CACert: "/nowhere/ca.pem"}, fault.Invalid, "/nowhere/ca.pem"},
-		{"a CA file without a certificate", Config{Endpoints: []string{dead}, CACert: garbage}, fault.Invalid, garbage},
-		{"a certificate without its key", Config{Endpoints: []string{dead}, Cert: garbage}, fault.Invalid, "ETCDCTL_KEY"},
-		{"a certificate that is none", Config{Endpoints: []string{dead}, Cert: garbage, Key: garbage}, fault.Invalid, garbage},
-		{"nobody listening", Config{Endpoints: []string{dead}, DialTimeout: 200 * time.Millisecond}, fault.Unavailable, dead},
+		{"not encrypted", Config{Endpoints: []string{"http://" + dead}, Files: good}, fault.Invalid, "https://"},
+		{"no certificate", Config{Endpoints: []string{"https://" + dead}}, fault.Invalid, "ETCDCTL_CERT"},
+		{"no key", Config{Endpoints: []string{dead}, Files: identity.Files{Cert: good.Cert}}, fault.Invalid, "ETCDCTL_KEY"},
+		{"no CA file", Config{Endpoints: []string{dead}, Files: other(func(f *identity.Files) { f.CA = "/nowhere/ca.pem" })}, fault.Invalid, "/nowhere/ca.pem"},
+		{"a CA file without a certificate", Config{Endpoints: []string{dead}, Files: other(func(f *identity.Files) { f.CA = garbage })}, fault.Invalid, garbage},
+		{"a certificate that is none", Config{Endpoints: []string{dead}, Files: other(func(f *identity.Files) { f.Cert = garbage })}, fault.Invalid, garbage},
+		{"nobody listening", Config{Endpoints: []string{dead}, Files: good, DialTimeout: 200 * time.Millisecond}, fault.Unavailable, dead},
+		{"nobody listening without TLS", Config{Endpoints: []string{dead}, Plain: true, DialTimeout: 200 * time.Millisecond}, fault.Unavailable, dead},
 	} {
 		_, err := Open(t.Context(), c.config)
 		if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.word) {

@@ -43,7 +43,9 @@ func (s *Store) transact(ctx context.Context, guards []clientv3.Cmp, then ...cli
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	began := time.Now()
-	resp, err := s.client.Txn(call).If(guards...).Then(atomically(then)...).Commit()
+	resp, err := current(call, func() (*clientv3.TxnResponse, error) {
+		return s.client.Txn(call).If(guards...).Then(atomically(then)...).Commit()
+	})
 	s.observe(ctx, OpTxn, began, err)
 	if err != nil {
 		return false, 0, err

@@ -15,11 +15,23 @@ import (
 	"github.com/keyorch/keyorch/fault"
 )
 
-// failed gives an error of the etcd client its kind: Refused when etcd denies
-// the permission, Invalid when it finds the request malformed or too large, and
+// failed gives an error of the etcd client its kind: Refused when etcd denies the
+// permission, Invalid when it finds the request malformed or too large, and
 // Unavailable otherwise. A caller that cancelled gets its own error back.
 func (s *Store) failed(ctx context.Context, err error, format string, a ...any) error {
-	var known rpctypes.EtcdError
+	if denied(err) && !errors.Is(ctx.Err(), context.Canceled) {
+		unknown := s.known(ctx)
+		if unknown == nil {
+			unknown = fault.New(fault.Refused, "etcd does not let %s do that: its role there does not allow it", s.user())
+		}
+		return fault.Wrap(fault.Refused, unknown, format, a...)
+	}
+	return s.classified(ctx, err, format, a...)
+}
+
+// classified is failed without asking etcd why it denies the permission.
+func (s *Store) classified(ctx context.Context, err error, format string, a ...any) error {
+	var etcd rpctypes.EtcdError
 	switch {
 	case err == nil:
 		return nil
@@ -27,12 +39,17 @@ func (s *Store) failed(ctx context.Context, err error, format string, a ...any) 
 		return fault.Wrap(fault.Unknown, ctx.Err(), format, a...)
 	case denied(err) || errors.Is(err, rpctypes.ErrUserEmpty) || errors.Is(err, rpctypes.ErrAuthFailed):
 		return fault.Wrap(fault.Refused, err, format, a...)
-	case errors.As(err, &known) && known.Code() == codes.InvalidArgument:
+	case errors.Is(err, rpctypes.ErrAuthOldRevision): // nothing happened: users or roles were being changed
+		return fault.Wrap(fault.Unavailable, err, format, a...)
+	case errors.As(err, &etcd) && etcd.Code() == codes.InvalidArgument:
 		return fault.Wrap(fault.Invalid, err, format, a...)
-	case errors.As(err, &known):
+	case errors.As(err, &etcd):
 		return fault.Wrap(fault.Unavailable, err, format, a...)
 	}
 	// What is left are words of the client's own transport, and timeouts.
+	if why := s.unsafe(); why != nil {
+		return fault.Wrap(fault.Unavailable, why, format, a...)
+	}
 	words := "no answer from " + strings.Join(s.config.Endpoints, ", ")
 	if st, ok := status.FromError(err); ok && st.Code() == codes.Unavailable {
 		words = st.Message()
@@ -40,7 +57,52 @@ func (s *Store) failed(ctx context.Context, err error, format string, a ...any) 
 	return fault.Wrap(fault.Unavailable, errors.New(words), format, a...)
 }
 
+// unsafe is why the last connection could not be made, if that was for a
+// certificate.
+func (s *Store) unsafe() error {
+	if s.wallet == nil {
+		return nil
+	}
+	return explain(s.last.get(), s.config.Files, s.user())
+}
+
+// user is who etcd takes this side for.
+func (s *Store) user() string {
+	if s.wallet == nil {
+		return "a client without a certificate"
+	}
+	return s.wallet.Current().Identity.CommonName()
+}
+
+// known is Refused when etcd has no user for the certificate, and nil when it has
+// one, or does not say.
+func (s *Store) known(ctx context.Context) error {
+	if s.wallet == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	user := s.user()
+	_, err := s.client.UserGet(ctx, user) // whoever it is may ask about itself
+	if errors.Is(err, rpctypes.ErrUserNotFound) {
+		return fault.New(fault.Refused, "etcd has no user %s: it was revoked, or never enrolled: run keyorch enroll", user)
+	}
+	return nil
+}
+
 func denied(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
+
+// current makes a call, again if etcd's users or roles were changed meanwhile: etcd
+// has done nothing then.
+func current[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	wait := backoff{}
+	for {
+		answer, err := call()
+		if !errors.Is(err, rpctypes.ErrAuthOldRevision) || !wait.sleep(ctx) {
+			return answer, err
+		}
+	}
+}
 
 // decode reads a JSON document. Fields that it does not know are passed over:
 // they are a newer version's. A broken document is a Mismatch that names the
