@@ -286,7 +286,7 @@ func TestNoKeyReachesTemporalOrEtcd(t *testing.T) {
 		}
 	}
 	roots = append(roots, reflect.TypeFor[store.Order](), reflect.TypeFor[store.Observation](), reflect.TypeFor[store.Change](),
-		reflect.TypeFor[store.Agent](), reflect.TypeFor[link.Record](), reflect.TypeFor[topology.Topology]())
+		reflect.TypeFor[store.Agent](), reflect.TypeFor[store.Enrolment](), reflect.TypeFor[link.Record](), reflect.TypeFor[topology.Topology]())
 	for _, r := range roots {
 		if path := reaches(r, reflect.TypeFor[secret.Key]()); path != "" {
 			t.Errorf("a key can get out: %s", path)

@@ -79,10 +79,7 @@ func (c Config) complete() (Config, error) {
 		c.LeaseTTL = defaultLeaseTTL
 	}
 	c.LeaseTTL = max(c.LeaseTTL, minLeaseTTL)
-	if c.Prefix == "" {
-		c.Prefix = DefaultPrefix
-	}
-	c.Prefix = "/" + strings.Trim(c.Prefix, "/")
+	c.Prefix = rootOf(c.Prefix).root
 	return c, nil
 }
 

@@ -2,12 +2,10 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -85,7 +83,7 @@ func (s *Store) declarations(ctx context.Context) (map[string]entry, int64, erro
 // with Refused, and the operator runs it again. After any error but Refused at
 // the start, a part may have been written; applying again completes it.
 func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]Applied, error) {
-	docs, err := documents(t)
+	docs, err := documents(s.keys, t)
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +95,18 @@ func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]A
 		return nil, overtaken()
 	}
 	applied := make([]Applied, len(docs))
+	elsewhere := s.keys.nodeKeys(stored)
 	var changed []declaration
 	for i, d := range docs {
-		old, exists := stored[s.keys.declaration(d.kind, d.name)]
+		old, exists := stored[d.key]
+		if d.kind == topology.KindNode {
+			d.gone = slices.DeleteFunc(elsewhere[d.name], func(key string) bool { return key == d.key })
+		}
 		applied[i] = Applied{Kind: d.kind, Name: d.name, Action: Unchanged}
 		switch {
-		case !exists:
+		case !exists && len(d.gone) == 0:
 			applied[i].Action = Created
-		case !bytes.Equal(old.value, d.doc):
+		case !exists || len(d.gone) > 0 || !bytes.Equal(old.value, d.doc):
 			applied[i].Action = Configured
 		default:
 			continue
@@ -115,7 +117,10 @@ func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]A
 		n := fitting(changed)
 		ops := []clientv3.Op{clientv3.OpPut(s.keys.topologyRevision(), "")}
 		for _, d := range changed[:n] {
-			ops = append(ops, clientv3.OpPut(s.keys.declaration(d.kind, d.name), string(d.doc)))
+			ops = append(ops, clientv3.OpPut(d.key, string(d.doc)))
+			for _, key := range d.gone {
+				ops = append(ops, clientv3.OpDelete(key))
+			}
 		}
 		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(s.keys.topologyRevision(), base)}, ops...)
 		if err != nil {
@@ -129,16 +134,29 @@ func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]A
 	return applied, nil
 }
 
+// nodeKeys gives the keys under which each node is declared: one, unless somebody
+// wrote past keyorch.
+func (l layout) nodeKeys(stored map[string]entry) map[string][]string {
+	keys := make(map[string][]string)
+	for key := range stored {
+		if p, ok := l.parse(key); ok && p.isNode() {
+			keys[p.names[2]] = append(keys[p.names[2]], key)
+		}
+	}
+	return keys
+}
+
 func overtaken() error {
 	return fault.New(fault.Refused, "apply the topology: somebody else applied meanwhile: run it again")
 }
 
 // fitting is how many of the declarations go into one transaction, at least one.
 func fitting(ds []declaration) int {
-	size := 0
+	size, ops := 0, 1
 	for i, d := range ds {
 		size += len(d.doc) + len(d.name)
-		if i > 0 && (size > maxBytes || i >= maxNested-1) {
+		ops += 1 + len(d.gone)
+		if i > 0 && (size > maxBytes || ops > maxNested) {
 			return i
 		}
 	}
@@ -148,93 +166,39 @@ func fitting(ds []declaration) int {
 // declaration is one document on its way to etcd.
 type declaration struct {
 	kind, name string
+	key        string
 	doc        []byte
+	gone       []string // where the same node was declared, for other sites
 }
 
 // documents writes every declaration of t. The kinds are in the order in which
 // they refer to each other: a declaration names only what stands before it.
-func documents(t topology.Topology) ([]declaration, error) {
+func documents(keys layout, t topology.Topology) ([]declaration, error) {
 	var out []declaration
 	var errs []error
-	add := func(kind, name string, v any) {
+	add := func(kind, name, key string, v any, names ...string) {
 		doc, err := json.Marshal(v)
 		if err == nil {
-			err = validNames(name)
+			err = validNames(append(names, name)...)
 		}
 		if err != nil {
 			errs = append(errs, fault.Wrap(fault.Invalid, err, "apply %s %q", kind, name))
 			return
 		}
-		out = append(out, declaration{kind: kind, name: name, doc: doc})
+		out = append(out, declaration{kind: kind, name: name, key: key, doc: doc})
 	}
+	plain := func(kind, name string, v any) { add(kind, name, keys.declaration(kind, name), v) }
 	for _, v := range t.Sites {
-		add(topology.KindSite, string(v.Name), v)
+		plain(topology.KindSite, string(v.Name), v)
 	}
 	for _, v := range t.Policies {
-		add(topology.KindPolicy, v.Name, v)
+		plain(topology.KindPolicy, v.Name, v)
 	}
 	for _, v := range t.Nodes {
-		add(topology.KindNode, string(v.Name), v)
+		add(topology.KindNode, string(v.Name), keys.node(v.Site, v.Name), v, string(v.Site))
 	}
 	for _, v := range t.Links {
-		add(topology.KindLink, string(v.Name), v)
+		plain(topology.KindLink, string(v.Name), v)
 	}
 	return out, errors.Join(errs...)
-}
-
-// declared holds declarations by their key.
-type declared map[string]any
-
-// put takes in one document, in place of the one it had under that key.
-func (d declared) put(keys layout, e entry) error {
-	p, ok := keys.parse(e.key)
-	if !ok || p.folder != inTopology {
-		return broken(e.key)
-	}
-	delete(d, e.key)
-	switch p.names[0] {
-	case strings.ToLower(topology.KindSite):
-		return put(d, p, e, func(v topology.Site) string { return string(v.Name) })
-	case strings.ToLower(topology.KindPolicy):
-		return put(d, p, e, func(v topology.Policy) string { return v.Name })
-	case strings.ToLower(topology.KindNode):
-		return put(d, p, e, func(v topology.Node) string { return string(v.Name) })
-	case strings.ToLower(topology.KindLink):
-		return put(d, p, e, func(v topology.Link) string { return string(v.Name) })
-	}
-	return nil // a newer version's kind
-}
-
-func put[T any](d declared, p path, e entry, name func(T) string) error {
-	var v T
-	if err := decode(e, &v); err != nil {
-		return err
-	}
-	if name(v) != p.names[1] {
-		return broken(e.key)
-	}
-	d[e.key] = v
-	return nil
-}
-
-// topology is what is declared, each kind sorted by name.
-func (d declared) topology() topology.Topology {
-	var t topology.Topology
-	for _, v := range d {
-		switch v := v.(type) {
-		case topology.Site:
-			t.Sites = append(t.Sites, v)
-		case topology.Policy:
-			t.Policies = append(t.Policies, v)
-		case topology.Node:
-			t.Nodes = append(t.Nodes, v)
-		case topology.Link:
-			t.Links = append(t.Links, v)
-		}
-	}
-	slices.SortFunc(t.Sites, func(a, b topology.Site) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(t.Policies, func(a, b topology.Policy) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(t.Nodes, func(a, b topology.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(t.Links, func(a, b topology.Link) int { return cmp.Compare(a.Name, b.Name) })
-	return t
 }

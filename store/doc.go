@@ -5,13 +5,15 @@
 //	/keyorch/v1/agents/<site>/<node>                 presence on a lease: the lock that lets one agent act
 //	/keyorch/v1/campaigns/<campaign>                 a campaign's record
 //	/keyorch/v1/denials/<campaign>/<link>            a link that the campaign did not begin, and why
+//	/keyorch/v1/enrolments/<name>                    which identity has a name, and whether it was revoked
 //	/keyorch/v1/exclusions/<node|site>/<name>        who gets no new keys until it is readmitted
 //	/keyorch/v1/links/<link>                         the link's record and its wrapped keys
 //	/keyorch/v1/maintenance/<site>                   until when nothing is begun at a site
 //	/keyorch/v1/observations/<site>/<node>/<link>    what the node last reported
 //	/keyorch/v1/orders/<site>/<node>/<link>          the node's order, with the wrapped keys it needs
 //	/keyorch/v1/past/<link>/<turn>                   the link's history, an entry for each Turn
-//	/keyorch/v1/topology/<kind>/<name>               a declaration, JSON
+//	/keyorch/v1/topology/<kind>/<name>               a declaration, JSON; not of a node
+//	/keyorch/v1/topology/node/<site>/<node>          that of a node
 //	/keyorch/v1/topology-revision                    rises with every apply: what guards the next
 //	/keyorch/v1/waves/<campaign>/<batch>             the links that one workflow of the campaign drives
 //
@@ -22,8 +24,9 @@
 // written in one transaction, guarded by the record's revision. Key bytes never get here: the
 // package cannot import secret.
 //
-// An agent's identity needs to read orders/<site>/, to read and write
-// observations/<site>/ and agents/<site>/, and nothing else.
+// Everybody is known to etcd by a certificate, and may do what Roles says: an agent
+// reads the orders and declarations of the nodes of its site, reads and writes their
+// observations and presence, and nothing else.
 //
 // There is deliberately no cache that writers read from: a View is for watching,
 // and every write is guarded by what etcd itself holds.

@@ -6,7 +6,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // DefaultPrefix is where everything is kept unless Config says otherwise.
@@ -32,12 +34,54 @@ func (l layout) topology() span { return prefix(l.root + "/topology/") }
 
 func (l layout) topologyRevision() string { return l.root + "/topology-revision" }
 
+// declaration is the key of anything declared but a node.
 func (l layout) declaration(kind, name string) string {
 	return l.root + "/topology/" + strings.ToLower(kind) + "/" + name
 }
 
-// declarations is those of one kind.
-func (l layout) declarations(kind string) span { return prefix(l.declaration(kind, "")) }
+// node is the key of a node's declaration. It stands below its site, so that an agent
+// can be shown those of its own site.
+func (l layout) node(site keychain.SiteID, node keychain.NodeID) string {
+	return l.nodesOf(site).from + string(node)
+}
+
+func (l layout) nodesOf(site keychain.SiteID) span {
+	return prefix(l.declaration(topology.KindNode, string(site)) + "/")
+}
+
+// rootOf is the layout under a prefix; DefaultPrefix when it is empty.
+func rootOf(prefix string) layout {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return layout{"/" + strings.Trim(prefix, "/")}
+}
+
+// everything is all of it.
+func (l layout) everything() span { return prefix(l.root + "/") }
+
+// folder is everything in one folder.
+func (l layout) folder(name string) span { return prefix(l.root + "/" + name + "/") }
+
+func (l layout) siteAgents(site keychain.SiteID) span {
+	return prefix(l.root + "/agents/" + string(site) + "/")
+}
+
+func (l layout) siteObservations(site keychain.SiteID) span {
+	return prefix(l.root + "/observations/" + string(site) + "/")
+}
+
+func (l layout) siteOrders(site keychain.SiteID) span {
+	return prefix(l.root + "/orders/" + string(site) + "/")
+}
+
+func (l layout) enrolments() span { return l.folder(inEnrolments) }
+
+// enrolment is the key of what is known of an identity, in whichever generation.
+func (l layout) enrolment(i identity.Identity) string {
+	i.Generation = 0
+	return l.enrolments().from + i.CommonName()
+}
 
 func (l layout) links() span { return prefix(l.root + "/links/") }
 
@@ -123,6 +167,7 @@ const (
 	inMaintenance  = "maintenance"
 	inExclusions   = "exclusions"
 	inPast         = "past"
+	inEnrolments   = "enrolments"
 )
 
 // The two kinds of exclusions.
@@ -132,11 +177,16 @@ const (
 )
 
 // depth is how many names a key of a folder has.
-func depth(folder string) int {
-	switch folder {
-	case inLinks, inCampaigns, inMaintenance:
+func (p path) depth() int {
+	switch p.folder {
+	case inLinks, inCampaigns, inMaintenance, inEnrolments:
 		return 1
-	case inTopology, inAgents, inDenials, inWaves, inExclusions, inPast:
+	case inTopology:
+		if p.isNode() {
+			return 3
+		}
+		return 2
+	case inAgents, inDenials, inWaves, inExclusions, inPast:
 		return 2
 	case inOrders, inObservations:
 		return 3
@@ -152,11 +202,16 @@ func (l layout) parse(key string) (path, bool) {
 	}
 	parts := strings.Split(rest, "/")
 	p := path{folder: parts[0], names: parts[1:]}
-	return p, len(p.names) == depth(p.folder)
+	return p, len(p.names) > 0 && len(p.names) == p.depth()
 }
 
 // link is the link that a key of links, orders, observations or denials is about.
 func (p path) link() keychain.LinkID { return keychain.LinkID(p.names[len(p.names)-1]) }
+
+// isNode reports whether a key is that of a node's declaration.
+func (p path) isNode() bool {
+	return p.folder == inTopology && p.names[0] == strings.ToLower(topology.KindNode)
+}
 
 // site and node are those of a key of orders, observations or agents.
 func (p path) site() keychain.SiteID { return keychain.SiteID(p.names[0]) }

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
@@ -60,27 +61,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{keys: layout{c.Prefix}, config: c, leasing: make(chan struct{}, 1)}
-	options := []grpc.DialOption{grpc.WithConnectParams(patient())}
 	if !c.Plain {
 		if s.wallet, err = c.Files.Open("etcd"); err != nil {
 			return nil, err
 		}
-		t := newTransport(s.wallet)
-		s.last, options = t.last, append(options, grpc.WithTransportCredentials(t))
+		s.last = &verdict{}
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	s.client, err = clientv3.New(clientv3.Config{
-		Context:              s.life,
-		Endpoints:            c.Endpoints,
-		DialTimeout:          c.DialTimeout,
-		DialKeepAliveTime:    pingEvery,
-		DialKeepAliveTimeout: pingTimeout,
-		DialOptions:          options,
-		// A client made by hand has a logger that says nothing: what goes wrong is
-		// told by errors.
-		Logger: clientv3.NewCtxClient(s.life).GetLogger(),
-	})
-	if err != nil {
+	if s.client, err = clientv3.New(s.clientConfig()); err != nil {
 		s.end()
 		return nil, fault.Wrap(fault.Invalid, err, "open etcd at %s", strings.Join(c.Endpoints, ", "))
 	}
@@ -89,6 +77,24 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *Store) clientConfig() clientv3.Config {
+	options := []grpc.DialOption{grpc.WithConnectParams(patient())}
+	if s.wallet != nil {
+		options = append(options, grpc.WithTransportCredentials(transport{credentials.NewTLS(nil), s.wallet, s.last}))
+	}
+	return clientv3.Config{
+		Context:              s.life,
+		Endpoints:            s.config.Endpoints,
+		DialTimeout:          s.config.DialTimeout,
+		DialKeepAliveTime:    pingEvery,
+		DialKeepAliveTimeout: pingTimeout,
+		DialOptions:          options,
+		// A client made by hand has a logger that says nothing: what goes wrong is
+		// told by errors.
+		Logger: clientv3.NewCtxClient(s.life).GetLogger(),
+	}
 }
 
 // patient is how the transport connects again.

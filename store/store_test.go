@@ -73,6 +73,8 @@ func TestEveryKeyIsReadBack(t *testing.T) {
 	l := layout{DefaultPrefix}
 	for _, c := range []struct{ key, folder, names string }{
 		{l.declaration("Site", "x"), inTopology, "site x"},
+		{l.node("x", "a"), inTopology, "node x a"},
+		{l.enrolment(identity.Identity{Role: identity.Agent, Site: "x", Node: "a", Generation: 3}), inEnrolments, "keyorch-agent.x.a"},
 		{l.link("ab"), inLinks, "ab"},
 		{l.order("x", "a", "ab"), inOrders, "x a ab"},
 		{l.observation("x", "a", "ab"), inObservations, "x a ab"},
@@ -91,7 +93,8 @@ func TestEveryKeyIsReadBack(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"", "/other/links/ab", l.root + "/links/ab/cd", l.root + "/stranger/ab", l.topologyRevision(),
-		l.root + "/campaigns/a/b", l.root + "/maintenance", l.root + "/exclusions/a", l.root + "/past/ab", l.root} {
+		l.root + "/campaigns/a/b", l.root + "/maintenance", l.root + "/exclusions/a", l.root + "/past/ab", l.root,
+		l.root + "/topology", l.root + "/topology/node/a", l.root + "/topology/site/x/a", l.root + "/enrolments/a/b"} {
 		if p, ok := l.parse(key); ok {
 			t.Errorf("%q is read as %+v", key, p)
 		}
@@ -110,7 +113,9 @@ func TestTheSpansHoldWhatTheyShould(t *testing.T) {
 		{l.observation("z", "z", "z"), true, false},
 		{l.order("0", "0", "0"), false, false},
 		{l.declaration("Site", "x"), false, true},
+		{l.node("x", "a"), false, true},
 		{l.topologyRevision(), false, false},
+		{l.enrolment(identity.OfSite("x")), true, false},
 		{l.campaign("0"), true, false},
 		{l.campaign("zz"), true, false},
 		{l.denial("zz", "zz"), true, false},
@@ -128,6 +133,10 @@ func TestTheSpansHoldWhatTheyShould(t *testing.T) {
 	}
 	if in(l.orders("x", "a"), l.order("x", "a1", "ab")) {
 		t.Error("the orders of a hold those of a1")
+	}
+	if in(l.nodesOf("x"), l.node("x2", "a")) || in(l.siteOrders("x"), l.order("x2", "a", "ab")) || in(l.siteAgents("x"), l.agent("x2", "a")) ||
+		in(l.siteObservations("x"), l.observation("x2", "a", "ab")) {
+		t.Error("what belongs to site x holds what belongs to x2")
 	}
 	if in(l.denials("night"), l.denial("night-2", "ab")) || in(l.batches("night"), l.batch("night-2", 0)) || in(l.past("ab"), l.entry("ab-2", 1)) {
 		t.Error("what belongs to one name holds what belongs to a longer one")

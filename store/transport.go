@@ -20,10 +20,6 @@ type transport struct {
 	last                             *verdict
 }
 
-func newTransport(w *identity.Wallet) transport {
-	return transport{TransportCredentials: credentials.NewTLS(w.Dial("")), wallet: w, last: &verdict{}}
-}
-
 // ClientHandshake makes one connection. Authority is where it goes.
 func (t transport) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	name, _, err := net.SplitHostPort(authority)

@@ -22,7 +22,7 @@ func bigView(links int) (*View, []*Subscription) {
 		st := link.New([]keychain.NodeID{nodeNamed(i)}, []keychain.NodeID{nodeNamed(i + 1)})
 		v.place(id, link.State{}, st)
 		v.facts(id).record = link.Record{Link: id, State: st, Revision: 1}
-		v.declared[v.s.keys.declaration(topology.KindLink, string(id))] = topology.Link{Name: id}
+		v.declared[v.s.keys.declaration(topology.KindLink, string(id))] = declaredAt{value: topology.Link{Name: id}}
 	}
 	subs := []*Subscription{v.Subscribe(nil)}
 	for part := range slices.Chunk(ids, 100) {

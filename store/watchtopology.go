@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
 )
 
@@ -14,11 +15,16 @@ func (s *Store) WatchTopology(ctx context.Context, f func(topology.Topology)) er
 	return s.follow(ctx, s.keys.topology(), topologyWatcher{s.keys, make(declared), f})
 }
 
-// WatchNodes is WatchTopology for the nodes alone, which is all that an agent has
-// to know of what is declared.
-func (s *Store) WatchNodes(ctx context.Context, f func([]topology.Node)) error {
+// WatchNodes is WatchTopology for the nodes of one site alone, or for one of them
+// when node is not empty: all that an agent has to know of what is declared, and all
+// that etcd shows it.
+func (s *Store) WatchNodes(ctx context.Context, site keychain.SiteID, node keychain.NodeID, f func([]topology.Node)) error {
+	sp := s.keys.nodesOf(site)
+	if node != "" {
+		sp = single(s.keys.node(site, node))
+	}
 	only := func(t topology.Topology) { f(t.Nodes) }
-	return s.follow(ctx, s.keys.declarations(topology.KindNode), topologyWatcher{s.keys, make(declared), only})
+	return s.follow(ctx, sp, topologyWatcher{s.keys, make(declared), only})
 }
 
 type topologyWatcher struct {

@@ -56,7 +56,7 @@ func (a Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		serving := serving{agent: a, devices: Devices{Network: a.Network, SimAddress: a.SimAddress}}
-		return a.Store.WatchNodes(ctx, func(all []topology.Node) {
+		return a.Store.WatchNodes(ctx, a.Site, a.only(), func(all []topology.Node) {
 			if list, changed := serving.update(ctx, all); changed {
 				select {
 				case nodes <- list:
@@ -73,6 +73,14 @@ func (a Agent) Run(ctx context.Context) error {
 		})
 	})
 	return group.Wait()
+}
+
+// only is the one node to serve, if it is one: an identity for one node sees no other.
+func (a Agent) only() keychain.NodeID {
+	if len(a.Nodes) == 1 {
+		return a.Nodes[0]
+	}
+	return ""
 }
 
 // serving is the nodes that an agent has opened, and from which declaration.

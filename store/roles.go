@@ -1,0 +1,90 @@
+package store
+
+import (
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
+)
+
+// Role is a role in etcd: a name, and what whoever has it may read and write. There
+// is nothing else that it may do.
+type Role struct {
+	Name   string
+	Grants []Grant
+}
+
+// Grant lets a role use the keys from From up to To, which is not among them; From
+// alone when To is empty.
+type Grant struct {
+	Access   Access
+	From, To string
+}
+
+// Access is what may be done with keys.
+type Access string
+
+// The kinds of access.
+const (
+	Reads          Access = "reads"
+	Writes         Access = "writes"
+	ReadsAndWrites Access = "reads and writes"
+)
+
+// Roles are those that the people and workers of a kind share, under the prefix that
+// Config names; empty means DefaultPrefix.
+func Roles(prefix string) []Role {
+	var roles []Role
+	for _, r := range []identity.Role{identity.Worker, identity.Operator, identity.Auditor} {
+		roles = append(roles, role(rootOf(prefix), identity.Identity{Role: r}))
+	}
+	return roles
+}
+
+// RoleOf is the role of an identity: an agent's own, and that of its kind for anybody
+// else. The administrator has etcd's root, which needs no grants. Faults: Invalid.
+func RoleOf(prefix string, i identity.Identity) (Role, error) {
+	if err := i.Valid(); err != nil {
+		return Role{}, fault.Wrap(fault.Invalid, err, "find the role of %s", i)
+	}
+	return role(rootOf(prefix), i), nil
+}
+
+func role(l layout, i identity.Identity) Role {
+	everything := grant(Reads, l.everything())
+	switch i.Role {
+	case identity.Worker:
+		return Role{Name: string(i.Role), Grants: []Grant{
+			everything,
+			grant(Writes, l.campaigns()), grant(Writes, l.folder(inDenials)), grant(Writes, l.links()),
+			grant(Writes, l.folder(inOrders)), grant(Writes, l.folder(inPast)), grant(Writes, l.folder(inWaves)),
+		}}
+	case identity.Operator:
+		return Role{Name: string(i.Role), Grants: []Grant{
+			everything,
+			grant(Writes, l.exclusions()), grant(Writes, l.allMaintenance()),
+			{Access: Writes, From: l.topologyRevision()}, grant(Writes, l.topology()),
+		}}
+	case identity.Auditor:
+		return Role{Name: string(i.Role), Grants: []Grant{everything}}
+	case identity.Agent:
+		return Role{Name: i.CommonName(), Grants: agentGrants(l, i)}
+	case identity.Admin:
+	}
+	return Role{Name: string(identity.Admin)}
+}
+
+// agentGrants are for one site, or for one node of it. Whoever guards a write with
+// the revision of a key has to be able to read it: etcd says so.
+func agentGrants(l layout, i identity.Identity) []Grant {
+	if i.Node == "" {
+		return []Grant{
+			grant(ReadsAndWrites, l.siteAgents(i.Site)), grant(ReadsAndWrites, l.siteObservations(i.Site)),
+			grant(Reads, l.siteOrders(i.Site)), grant(Reads, l.nodesOf(i.Site)),
+		}
+	}
+	return []Grant{
+		{Access: ReadsAndWrites, From: l.agent(i.Site, i.Node)}, grant(ReadsAndWrites, l.observations(i.Site, i.Node)),
+		grant(Reads, l.orders(i.Site, i.Node)), {Access: Reads, From: l.node(i.Site, i.Node)},
+	}
+}
+
+func grant(a Access, sp span) Grant { return Grant{Access: a, From: sp.from, To: sp.to} }

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
+)
+
+// What follows is the whole of what anybody may do in etcd. A line that changes here
+// is a decision.
+func TestRolesAreExactlyThese(t *testing.T) {
+	const p = "/keyorch/v1"
+	for cn, want := range map[string]string{
+		"keyorch-worker.main": `keyorch-worker
+			reads /keyorch/v1/*
+			writes /keyorch/v1/campaigns/*
+			writes /keyorch/v1/denials/*
+			writes /keyorch/v1/links/*
+			writes /keyorch/v1/orders/*
+			writes /keyorch/v1/past/*
+			writes /keyorch/v1/waves/*`,
+		"keyorch-operator.alice": `keyorch-operator
+			reads /keyorch/v1/*
+			writes /keyorch/v1/exclusions/*
+			writes /keyorch/v1/maintenance/*
+			writes /keyorch/v1/topology-revision
+			writes /keyorch/v1/topology/*`,
+		"keyorch-auditor": `keyorch-auditor
+			reads /keyorch/v1/*`,
+		"keyorch-agent.dc2": `keyorch-agent.dc2
+			reads and writes /keyorch/v1/agents/dc2/*
+			reads and writes /keyorch/v1/observations/dc2/*
+			reads /keyorch/v1/orders/dc2/*
+			reads /keyorch/v1/topology/node/dc2/*`,
+		"keyorch-agent-3.dc2": `keyorch-agent-3.dc2
+			reads and writes /keyorch/v1/agents/dc2/*
+			reads and writes /keyorch/v1/observations/dc2/*
+			reads /keyorch/v1/orders/dc2/*
+			reads /keyorch/v1/topology/node/dc2/*`,
+		"keyorch-agent.dc2.spine1": `keyorch-agent.dc2.spine1
+			reads and writes /keyorch/v1/agents/dc2/spine1
+			reads and writes /keyorch/v1/observations/dc2/spine1/*
+			reads /keyorch/v1/orders/dc2/spine1/*
+			reads /keyorch/v1/topology/node/dc2/spine1`,
+		"root": "root",
+	} {
+		i, err := identity.ParseCommonName(cn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := RoleOf("", i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := inWords(r), strings.ReplaceAll(want, "\t", ""); got != want {
+			t.Errorf("%s has\n%s\nwant\n%s", cn, got, want)
+		}
+	}
+	var shared []string
+	for _, r := range Roles(p) {
+		shared = append(shared, r.Name)
+	}
+	if !slices.Equal(shared, []string{"keyorch-worker", "keyorch-operator", "keyorch-auditor"}) {
+		t.Errorf("the shared roles are %v", shared)
+	}
+	if _, err := RoleOf(p, identity.Identity{Role: identity.Agent, Site: "a/b"}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a site with a slash: %v", err)
+	}
+}
+
+// inWords has a line for each grant. The end of a range is that of its prefix.
+func inWords(r Role) string {
+	lines := []string{r.Name}
+	for _, g := range r.Grants {
+		keys := g.From
+		switch {
+		case g.To == "":
+		case g.To == prefix(g.From).to:
+			keys += "*"
+		default:
+			keys += " up to " + g.To
+		}
+		lines = append(lines, fmt.Sprintf("%s %s", g.Access, keys))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Nobody's rights reach into what stands next to them.
+func TestRolesStopWhereTheyShould(t *testing.T) {
+	l := layout{DefaultPrefix}
+	site := role(l, identity.OfSite("dc2"))
+	node := role(l, identity.Identity{Role: identity.Agent, Site: "dc2", Node: "n1"})
+	for _, c := range []struct {
+		r      Role
+		access Access
+		key    string
+		want   bool
+	}{
+		{site, Reads, l.order("dc2", "n1", "ab"), true},
+		{site, Reads, l.order("dc22", "n1", "ab"), false},
+		{site, Reads, l.order("dc", "n1", "ab"), false},
+		{site, Writes, l.order("dc2", "n1", "ab"), false},
+		{site, Reads, l.node("dc2", "n1"), true},
+		{site, Reads, l.node("dc3", "n1"), false},
+		{site, Reads, l.link("ab"), false},
+		{site, Reads, l.enrolment(identity.OfSite("dc2")), false},
+		{site, Reads, l.topologyRevision(), false},
+		{node, Reads, l.order("dc2", "n1", "ab"), true},
+		{node, Reads, l.order("dc2", "n10", "ab"), false},
+		{node, Writes, l.agent("dc2", "n1"), true},
+		{node, Writes, l.agent("dc2", "n10"), false},
+		{node, Reads, l.node("dc2", "n2"), false},
+		{node, Writes, l.observation("dc2", "n1", "ab"), true},
+		{node, Writes, l.observation("dc2", "n2", "ab"), false},
+	} {
+		if got := c.r.allows(c.access, c.key); got != c.want {
+			t.Errorf("%s %s %s: %v", c.r.Name, c.access, c.key, got)
+		}
+	}
+}
+
+func TestEnrolmentsRiseByAGeneration(t *testing.T) {
+	e := Enrolment{Identity: identity.OfSite("dc2")}
+	if e.Next() != e.Identity {
+		t.Errorf("who stands is enrolled again as %s", e.Next())
+	}
+	e.RevokedAt = e.At.AddDate(1, 0, 0)
+	if got := e.Next().CommonName(); got != "keyorch-agent-2.dc2" {
+		t.Errorf("who was revoked is enrolled again as %s", got)
+	}
+}
+
+// allows reports whether a role may do one thing with one key.
+func (r Role) allows(a Access, key string) bool {
+	return slices.ContainsFunc(r.Grants, func(g Grant) bool {
+		in := key == g.From || g.To != "" && g.From <= key && key < g.To
+		return in && (g.Access == a || g.Access == ReadsAndWrites)
+	})
+}
