@@ -37,8 +37,8 @@ func (s *Store) AuthEnabled(ctx context.Context) (bool, error) {
 // Only the administrator can do this. Faults: Refused when somebody else tries, or
 // when etcd does not take users from certificates, in which case it is left as it was.
 func (s *Store) PrepareAccess(ctx context.Context, persons []identity.Identity, dry bool) ([]Step, error) {
-	if s.user() != string(identity.Admin) {
-		return nil, fault.New(fault.Refused, "prepare etcd: this is %s: use the certificate of %s", s.user(), identity.Admin)
+	if s.User() != string(identity.Admin) {
+		return nil, fault.New(fault.Refused, "prepare etcd: this is %s: use the certificate of %s", s.User(), identity.Admin)
 	}
 	enabled, err := s.AuthEnabled(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ func (s *Store) failed(ctx context.Context, err error, format string, a ...any) 
 	if denied(err) && !errors.Is(ctx.Err(), context.Canceled) {
 		unknown := s.known(ctx)
 		if unknown == nil {
-			unknown = fault.New(fault.Refused, "etcd does not let %s do that: its role there does not allow it", s.user())
+			unknown = fault.New(fault.Refused, "etcd does not let %s do that: its role there does not allow it", s.User())
 		}
 		return fault.Wrap(fault.Refused, unknown, format, a...)
 	}
@@ -63,11 +63,11 @@ func (s *Store) unsafe() error {
 	if s.wallet == nil {
 		return nil
 	}
-	return explain(s.last.get(), s.config.Files, s.user())
+	return explain(s.last.get(), s.config.Files, s.User())
 }
 
-// user is who etcd takes this side for.
-func (s *Store) user() string {
+// User is who etcd takes this side for.
+func (s *Store) User() string {
 	if s.wallet == nil {
 		return "a client without a certificate"
 	}
@@ -82,7 +82,7 @@ func (s *Store) known(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	user := s.user()
+	user := s.User()
 	_, err := s.client.UserGet(ctx, user) // whoever it is may ask about itself
 	if errors.Is(err, rpctypes.ErrUserNotFound) {
 		return fault.New(fault.Refused, "etcd has no user %s: it was revoked, or never enrolled: run keyorch enroll", user)
