@@ -58,6 +58,8 @@ var requirements = []string{
 	"github.com/cenkalti/backoff/v5",
 	"github.com/google/renameio/v2",
 	"github.com/hashicorp/vault/api",
+	"github.com/hashicorp/vault/api/auth/approle",
+	"github.com/hashicorp/vault/api/auth/kubernetes",
 	"github.com/mdlayher/genetlink",
 	"github.com/mdlayher/netlink",
 	"github.com/prometheus/client_golang",

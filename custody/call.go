@@ -35,38 +35,67 @@ type call struct {
 	// absent is the error of a path with nothing there (status 404); nil means
 	// Refused.
 	absent error
+	// whole reads all of the answer and not just its data.
+	whole bool
 }
 
-// do runs one request within the time limit and reads its data into out. The
-// bytes that held the answer are cleared: they may hold a key.
+// do runs one request within the time limit and reads its data into out. When the
+// token has ended it logs in, once, and comes again.
 func (c *Custody) do(ctx context.Context, what call, out any, send func(context.Context) (*api.Response, error)) (err error) {
 	began := time.Now()
 	defer func() { c.observe(what.op, time.Since(began), err) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	serial := c.session.used()
+	err = c.asked(ctx, what, out, send)
+	if !errors.Is(err, errForbidden) {
+		return err
+	}
+	switch is, why := c.revive(ctx, serial); is {
+	case replaced:
+		return c.asked(ctx, what, out, send)
+	case alive:
+		return fault.New(fault.Refused, "vault refuses %s: the token's policy does not allow it (policies %s; path %s)",
+			what.what, c.session.named(), what.path)
+	case ended:
+		return fault.Wrap(fault.Refused, why, "vault refuses %s: the token has ended", what.what)
+	case inDoubt:
+	}
+	return err
+}
+
+// asked runs one request. The bytes that held the answer are cleared: they may hold
+// a key.
+func (c *Custody) asked(ctx context.Context, what call, out any, send func(context.Context) (*api.Response, error)) error {
 	resp, err := send(ctx)
 	if resp != nil {
 		defer func() { _ = resp.Body.Close() }()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return c.failed(ctx, what, err)
+	case resp == nil, out == nil, resp.StatusCode == http.StatusNoContent:
+		return nil
 	}
 	body, err := readAll(resp.Body)
 	defer clear(body)
-	switch {
-	case err != nil:
+	if err != nil {
 		return c.away(ctx, err)
-	case out == nil:
-		return nil
 	}
-	answer := struct {
+	answer := any(&struct {
 		Data any `json:"data"`
-	}{Data: out}
-	if json.Unmarshal(body, &answer) != nil {
+	}{Data: out})
+	if what.whole {
+		answer = out
+	}
+	if json.Unmarshal(body, answer) != nil {
 		return c.garbled()
 	}
 	return nil
 }
+
+// errForbidden is status 403: of the token, or of its policy.
+var errForbidden = errors.New("the token's policy does not allow it, or the token has ended")
 
 var errGarbled = errors.New("what answers there does not speak like Vault")
 
@@ -87,8 +116,10 @@ func (c *Custody) failed(ctx context.Context, what call, err error) error {
 	case code == http.StatusBadRequest && what.bad != nil:
 		return what.bad
 	case code == http.StatusForbidden:
-		return fault.New(fault.Refused,
-			"vault refuses %s: the token's policy does not allow it, or the token has ended", what.what)
+		return fault.Wrap(fault.Refused, errForbidden, "vault refuses %s", what.what)
+	case code == http.StatusNotFound && said(err, saysNoHandler):
+		return fault.New(fault.Refused, "vault refuses %s: nothing is mounted at %s%s: run keyorch bootstrap, or check VAULT_NAMESPACE",
+			what.what, what.path, inNamespace(c.client.Namespace()))
 	case code == http.StatusNotFound && what.absent != nil:
 		return what.absent
 	case code == http.StatusNotFound:
@@ -97,6 +128,8 @@ func (c *Custody) failed(ctx context.Context, what call, err error) error {
 		return fault.New(fault.Unavailable, "reach vault at %s: it is too busy", c.address)
 	case code == http.StatusServiceUnavailable:
 		return fault.New(fault.Unavailable, "reach vault at %s: it is sealed or not ready (status 503)", c.address)
+	case code == statusStandby, code == statusSecondary:
+		return fault.New(fault.Unavailable, "reach vault at %s: it is a standby and forwards nothing (status %d)", c.address, code)
 	case code >= http.StatusInternalServerError, code == http.StatusPreconditionFailed:
 		return fault.New(fault.Unavailable, "reach vault at %s: it failed with status %d", c.address, code)
 	}
@@ -108,7 +141,10 @@ func (c *Custody) failed(ctx context.Context, what call, err error) error {
 func (c *Custody) away(ctx context.Context, err error) error {
 	var op *net.OpError
 	var untrusted *tls.CertificateVerificationError
+	ours := new(fault.Error) // a file that the connection needs
 	switch {
+	case errors.As(err, &ours):
+		return fault.Wrap(ours.Kind, ours, "reach vault at %s", c.address)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fault.Wrap(fault.Unavailable, ctx.Err(), "reach vault at %s", c.address)
 	case ctx.Err() != nil:

@@ -13,9 +13,10 @@
 package custody
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"net/url"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -47,20 +48,25 @@ type Config struct {
 	Address   string
 	Token     string
 	Namespace string
-	// CACert is the PEM file of the authorities that Vault's certificate is checked
-	// against.
-	CACert string
+	// Login says how to get a token and to keep one; the zero Login uses Token.
+	Login Login
+	// CACert is the file of the authorities of Vault, and ClientCert and ClientKey are
+	// those of the certificate that it is shown. All are read anew for each connection.
+	CACert, ClientCert, ClientKey string
 	// Mount is the path of the Transit engine; "transit" when empty.
 	Mount string
 	// Observe is told of every request to Vault once it has ended: OpMint,
 	// OpUnwrap (one request, of one key or of many) or another short word, how long
 	// it took, and its error. Nil: nobody is. It is called from many goroutines.
 	Observe func(op string, took time.Duration, err error)
+	// Logger gets what becomes of the login; nil: nobody does.
+	Logger *slog.Logger
 }
 
 // Custody mints and opens link keys. It is safe for concurrent use.
 type Custody struct {
 	client  *api.Client
+	session *session
 	mount   string
 	address string // as shown to people: without a user or a password
 	timeout time.Duration
@@ -71,8 +77,40 @@ type Custody struct {
 }
 
 // Open prepares a client of Vault and does not use the network. Errors are
-// Invalid: a malformed address, or an environment that the client cannot use.
+// Invalid: a malformed address, a login that cannot be, or an environment that the
+// client cannot use.
 func Open(cfg Config) (*Custody, error) {
+	c := &Custody{mount: mounted(cfg.Mount), timeout: defaultTimeout, observe: cfg.Observe, queues: make(map[string]*queue)}
+	if c.observe == nil {
+		c.observe = func(string, time.Duration, error) {}
+	}
+	if err := cfg.Login.check(cfg); err != nil {
+		return nil, err
+	}
+	f, err := openFiles(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if c.client, err = c.newClient(cfg, f, true); err != nil {
+		return nil, err
+	}
+	fresh, err := c.newClient(cfg, f, false)
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.Login.byToken() {
+		c.client.ClearToken() // VAULT_TOKEN is somebody else's then
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c.session = newSession(c.client, fresh, f, cfg.Login, log)
+	return c, nil
+}
+
+// newClient makes a client as cfg and the environment say.
+func (c *Custody) newClient(cfg Config, f files, keep bool) (*api.Client, error) {
 	conf := api.DefaultConfig()
 	if conf.Error != nil {
 		return nil, fault.Wrap(fault.Invalid, conf.Error, "read the Vault settings of the environment")
@@ -80,46 +118,24 @@ func Open(cfg Config) (*Custody, error) {
 	if cfg.Address != "" {
 		conf.Address, conf.AgentAddress = cfg.Address, ""
 	}
-	if cfg.CACert != "" {
-		if err := conf.ConfigureTLS(&api.TLSConfig{CACert: cfg.CACert}); err != nil {
-			return nil, fault.New(fault.Invalid, "read Vault's authorities: %s is no file of PEM certificates", cfg.CACert)
-		}
-	}
-	timeout := defaultTimeout
 	if os.Getenv(api.EnvVaultClientTimeout) != "" {
-		timeout = conf.Timeout
+		c.timeout = conf.Timeout
 	}
-	address := conf.Address
-	if conf.AgentAddress != "" {
-		address = conf.AgentAddress
+	var err error
+	if c.address, err = shownAddress(cmp.Or(conf.AgentAddress, conf.Address)); err != nil {
+		return nil, err
 	}
-	shown, err := shownAddress(address)
+	client, err := newClient(conf, f, keep)
 	if err != nil {
 		return nil, err
 	}
-	client, err := api.NewClient(conf)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "open vault client for %s: the client refuses its settings", shown)
-	}
-	// Each call has a context of its own with the time limit. The client's own
-	// limit would end before the answer has been read.
-	client.SetClientTimeout(0)
-	client.SetMaxRetries(0)
-	client.SetMaxIdleConnections(idleConns)
 	if cfg.Token != "" {
 		client.SetToken(cfg.Token)
 	}
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
 	}
-	observe := cfg.Observe
-	if observe == nil {
-		observe = func(string, time.Duration, error) {}
-	}
-	return &Custody{
-		client: client, mount: mounted(cfg.Mount), address: shown, timeout: timeout, observe: observe,
-		queues: make(map[string]*queue),
-	}, nil
+	return client, nil
 }
 
 // mounted is the path of the Transit engine without slashes at its ends.
@@ -130,27 +146,12 @@ func mounted(mount string) string {
 	return mount
 }
 
-// shownAddress checks address and gives it back fit for messages. The address
-// itself is not echoed when it is malformed: it may hold a password.
-func shownAddress(address string) (string, error) {
-	const want = "the vault address is not one: it is like https://vault.example:8200"
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return "", fault.New(fault.Invalid, want)
-	case u.Scheme == "unix" && u.Path != "":
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return "", fault.New(fault.Invalid, want)
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String(), nil
-}
-
 // Address is where Vault is, as shown to people.
 func (c *Custody) Address() string { return c.address }
 
 // Ping asks Vault for its health. It is Unavailable, naming the address, when
-// Vault is away, sealed or not initialised.
+// Vault is away, sealed or not initialised. A standby node is well: it forwards
+// requests to the active one, or sends the client there.
 func (c *Custody) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -165,6 +166,8 @@ func (c *Custody) Ping(ctx context.Context) error {
 		return fault.New(fault.Unavailable, "reach vault at %s: it is not initialised", c.address)
 	case health.Sealed:
 		return fault.New(fault.Unavailable, "reach vault at %s: it is sealed", c.address)
+	case health.ReplicationDRMode == "secondary":
+		return fault.New(fault.Unavailable, "reach vault at %s: it is a secondary for disasters, which answers nobody: use the primary", c.address)
 	}
 	return nil
 }

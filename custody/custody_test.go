@@ -121,7 +121,7 @@ func TestKEKIsCreatedOnceAndChecked(t *testing.T) {
 	if err := operator.WritePolicy(t.Context(), AgentPolicyName("dc2"), AgentPolicy("transit", []string{kek})); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(v.acl["keyorch-agent-dc2"], "transit/decrypt/"+kek) {
+	if !strings.Contains(v.acl["keyorch-agent.dc2"], "transit/decrypt/"+kek) {
 		t.Fatalf("wrote %v", v.acl)
 	}
 	wantKind(t, operator.WritePolicy(t.Context(), "../root", "x"), fault.Invalid, "name")
@@ -254,7 +254,10 @@ func TestTroubleIsNamedByKindAndShowsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v.setBefore(func(rw http.ResponseWriter, _ *http.Request) bool {
+			v.setBefore(func(rw http.ResponseWriter, r *http.Request) bool {
+				if strings.HasSuffix(r.URL.Path, "/lookup-self") {
+					return false
+				}
 				rw.WriteHeader(c.status)
 				_, _ = rw.Write([]byte(strings.ReplaceAll(c.body, "%s", base64.StdEncoding.EncodeToString(v.lastMinted()))))
 				return true

@@ -91,6 +91,15 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, map[string]any{"initialized": true, "sealed": v.sealed})
 		return
 	}
+	if path == "auth/token/lookup-self" {
+		policy, lives := v.policies[r.Header.Get("X-Vault-Token")]
+		if !lives || !allows(policy, path, "read") {
+			answer(w, 403, map[string]any{"errors": []string{"permission denied"}})
+			return
+		}
+		answer(w, 200, map[string]any{"data": map[string]any{"ttl": 3600, "renewable": true, "policies": []string{"its-own"}}})
+		return
+	}
 	capability := "update"
 	if r.Method == http.MethodGet {
 		capability = "read"
