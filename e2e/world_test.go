@@ -40,14 +40,18 @@ type world struct {
 }
 
 // newWorld starts a stack on which nothing is declared yet.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, changes ...func(*devstack.Options)) *world {
 	t.Helper()
 	dir := t.TempDir()
 	// A socket's path must be short, which a test's directory is not.
 	sockets, err := os.MkdirTemp("", "keyorch-")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
-	stack, err := devstack.Start(t.Context(), devstack.Options{Data: filepath.Join(dir, "data")})
+	options := devstack.Options{Data: filepath.Join(dir, "data")}
+	for _, change := range changes {
+		change(&options)
+	}
+	stack, err := devstack.Start(t.Context(), options)
 	must(t, err)
 	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	w := &world{t: t, Binary: &lab.Binary{Lab: l, Path: binary}, agents: map[keychain.SiteID]*lab.Process{}}

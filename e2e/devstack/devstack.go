@@ -42,6 +42,8 @@ type Options struct {
 	// SimNetwork is where agents of other processes find the simulated network
 	// ("unix:///…"), for their environment; empty for nowhere.
 	SimNetwork string
+	// Temporal changes how Temporal runs.
+	Temporal TemporalOptions
 }
 
 // Stack is a running etcd, Temporal and Vault. Its exported fields do not change
@@ -120,7 +122,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if o.UI {
 		s.TemporalUI = uiURL(ports)
 	}
-	if err := s.startServers(ctx, ports, certs); err != nil {
+	if err := s.startServers(ctx, ports, certs, o.Temporal); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -142,7 +144,7 @@ func (s *Stack) secure(names []string) (serverCerts, error) {
 
 // startServers starts the servers side by side. Only the web pages need another
 // server, Temporal.
-func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts) error {
+func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts, o TemporalOptions) error {
 	begin := time.Now()
 	took := func(server, at string, err error) error {
 		if err == nil {
@@ -158,7 +160,7 @@ func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts
 		return took("etcd", s.EtcdEndpoint, err)
 	})
 	g.Go(func() (err error) {
-		s.temporal, err = startTemporal(ctx, s.Data, ports, s.logs.temporal)
+		s.temporal, err = startTemporal(ctx, s.Data, ports, s.logs.temporal, o)
 		if err := took("temporal", s.TemporalAddress, err); err != nil || s.TemporalUI == "" {
 			return err
 		}

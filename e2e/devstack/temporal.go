@@ -38,7 +38,7 @@ const (
 
 // startTemporal runs all of Temporal's services in this process on a SQLite
 // database, and returns when a workflow could be started.
-func startTemporal(ctx context.Context, dir string, ports Ports, logFile *os.File) (temporal.Server, error) {
+func startTemporal(ctx context.Context, dir string, ports Ports, logFile *os.File, o TemporalOptions) (temporal.Server, error) {
 	fail := func(err error) error {
 		return fault.Wrap(fault.Unavailable, err, "start temporal on %s", address(ports.Temporal))
 	}
@@ -47,12 +47,11 @@ func startTemporal(ctx context.Context, dir string, ports Ports, logFile *os.Fil
 		return nil, fail(err)
 	}
 	conf := temporalConfig(ports, database)
-	logger := log.NewZapLogger(zapTo(logFile))
-	authorizer, err := authorization.GetAuthorizerFromConfig(&conf.Global.Authorization)
-	if err != nil {
-		return nil, fail(err)
+	if o.Configure != nil {
+		o.Configure(conf)
 	}
-	claims, err := authorization.GetClaimMapperFromConfig(&conf.Global.Authorization, logger)
+	logger := log.NewZapLogger(zapTo(logFile))
+	authorizer, claims, err := o.guards(conf, logger)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -67,7 +66,7 @@ func startTemporal(ctx context.Context, dir string, ports Ports, logFile *os.Fil
 		temporal.WithLogger(logger),
 		temporal.WithAuthorizer(authorizer),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return claims }),
-		temporal.WithDynamicConfigClient(temporalTuning()),
+		temporal.WithDynamicConfigClient(o.tuned(temporalTuning())),
 	)
 	if err != nil {
 		return nil, fail(err)
@@ -75,7 +74,7 @@ func startTemporal(ctx context.Context, dir string, ports Ports, logFile *os.Fil
 	if err := server.Start(); err != nil {
 		return nil, fail(err)
 	}
-	if err := awaitTemporal(ctx, address(ports.Temporal)); err != nil {
+	if err := awaitTemporal(ctx, address(ports.Temporal), o.Dial); err != nil {
 		return nil, fail(errors.Join(err, server.Stop()))
 	}
 	return server, nil
@@ -200,10 +199,12 @@ func temporalTuning() dynamicconfig.StaticClient {
 
 // awaitTemporal returns when Temporal serves its namespace and owns its history
 // shards: only then does it know that a workflow does not exist.
-func awaitTemporal(ctx context.Context, address string) error {
-	c, err := client.NewLazyClient(client.Options{
-		HostPort: address, Namespace: namespace, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+func awaitTemporal(ctx context.Context, address string, dial func(*client.Options)) error {
+	options := client.Options{HostPort: address, Namespace: namespace, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	if dial != nil {
+		dial(&options)
+	}
+	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return err
 	}
