@@ -42,6 +42,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"campaign":   {house: []string{"link", "keychain", "fault", "topology"}},
 	"custody":    {house: []string{"keychain", "secret", "fault", "identity"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},
 	"store":      {house: []string{"campaign", "link", "keychain", "fault", "identity", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
+	"sealing":    {house: []string{"fault"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "google.golang.org/protobuf"}},
 	"upstream":   {house: []string{"keychain", "secret", "fault"}},
 	"downstream": {house: []string{"keychain", "secret", "fault"}},
 	"devices":    {house: []string{"upstream", "downstream", "keychain", "secret", "fault"}},
@@ -74,6 +75,7 @@ var requirements = []string{
 	"go.etcd.io/etcd/client/v3",
 	"go.temporal.io/api",
 	"go.temporal.io/sdk",
+	"go.temporal.io/sdk/contrib/envconfig",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/crypto",
 	"golang.org/x/sync",
@@ -81,6 +83,7 @@ var requirements = []string{
 	"golang.org/x/term",
 	"golang.zx2c4.com/wireguard/wgctrl",
 	"google.golang.org/grpc",
+	"google.golang.org/protobuf",
 	"k8s.io/apimachinery",
 }
 

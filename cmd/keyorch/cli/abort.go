@@ -91,7 +91,7 @@ func (w *world) abort(ctx context.Context, campaigns []campaign.Record, ids []ke
 	for _, c := range campaigns {
 		tried(c.Name, w.abortCampaign(ctx, c, q))
 	}
-	temporal := wiring.Campaigns{Client: w.temporal}
+	temporal := w.temporal.Campaigns()
 	for _, id := range ids {
 		tried(string(id), w.abortOne(ctx, temporal, id, cmp.Or(q.Reason, "aborted by the operator")))
 	}
@@ -139,7 +139,7 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 
 func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID, reason string) error {
 	var answer workflows.AbortAnswer
-	err := wiring.Campaigns{Client: w.temporal}.Ask(ctx, 2*dialTime, owner, workflows.AbortUpdate,
+	err := w.temporal.Campaigns().Ask(ctx, 2*dialTime, owner, workflows.AbortUpdate,
 		workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason}, &answer)
 	if fault.Is(err, fault.Unavailable) {
 		return fault.New(fault.Unknown, "abort %s: no worker answers for %s; one that comes back may still carry it out: see keyorch status", id, owner)

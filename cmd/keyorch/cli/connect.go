@@ -49,12 +49,34 @@ func (a *app) openCustodyObserved(ctx context.Context, told observe) (*custody.C
 	return c, c.Ping(ctx)
 }
 
-func (a *app) openTemporal(ctx context.Context, level string, more ...func(*client.Options)) (client.Client, error) {
+func (a *app) openTemporal(ctx context.Context, level string, more ...func(*client.Options)) (*wiring.TemporalClient, error) {
 	log, err := a.logger(level)
+	if err != nil {
+		return nil, err
+	}
+	t, err := wiring.ReadTemporal(environment{a})
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	return wiring.DialTemporal(ctx, a.getenv("TEMPORAL_ADDRESS"), a.getenv("TEMPORAL_NAMESPACE"), log, more...)
+	return t.Dial(ctx, log, more...)
+}
+
+// environment is the process's, as Temporal's settings are read from it.
+type environment struct{ *app }
+
+// LookupEnv implements envconfig.EnvLookup: empty is not set.
+func (e environment) LookupEnv(name string) (string, bool) {
+	v := e.getenv(name)
+	return v, v != ""
+}
+
+// Environ implements envconfig.EnvLookup: it is asked for names that begin with
+// TEMPORAL_GRPC_META_.
+func (e environment) Environ() []string {
+	if e.environ == nil {
+		return nil
+	}
+	return e.environ()
 }

@@ -60,7 +60,7 @@ func (w *world) drives(ctx context.Context) func(string) bool {
 		c, ok := w.view.Campaign(name)
 		runs := ok && c.State != campaign.Ended
 		if runs && w.temporal != nil {
-			is, err := wiring.Campaigns{Client: w.temporal}.Running(ctx, w.workflowOf(c))
+			is, err := w.temporal.Campaigns().Running(ctx, w.workflowOf(c))
 			runs = is || err != nil
 		}
 		known[name] = runs

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/campaign"
-	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/workflows"
 )
@@ -133,7 +132,7 @@ func (w *world) ask(ctx context.Context, r campaign.Record, update string, q any
 			return err
 		}
 	}
-	return wiring.Campaigns{Client: w.temporal}.Ask(ctx, answerTime, w.workflowOf(r), update, q, nil)
+	return w.temporal.Campaigns().Ask(ctx, answerTime, w.workflowOf(r), update, q, nil)
 }
 
 // campaign finds a campaign by its name.

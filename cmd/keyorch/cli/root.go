@@ -21,7 +21,8 @@ type Process struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Getenv   func(string) string
-	Version  string // "dev" or empty when it was not built for a release
+	Environ  func() []string // all that Getenv knows; may be nil
+	Version  string          // "dev" or empty when it was not built for a release
 }
 
 // app is what every verb needs of the outside.
@@ -29,12 +30,13 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	environ  func() []string
 	release  string
 }
 
 // Run is the whole command: arguments in, exit code out.
 func Run(ctx context.Context, p Process) int {
-	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, release: p.Version}
+	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, environ: p.Environ, release: p.Version}
 	root := a.root()
 	root.SetArgs(append([]string{}, p.Args...))
 	root.SetIn(p.In)

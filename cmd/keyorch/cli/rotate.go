@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/campaign"
-	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -117,7 +116,7 @@ type rotation struct {
 // run starts a campaign and follows it.
 func (w *world) run(ctx context.Context, in workflows.CampaignRequest, links []keychain.LinkID, timeout time.Duration, out format) error {
 	r := &rotation{campaign: in.Name, links: links, begun: time.Now()}
-	if err := (wiring.Campaigns{Client: w.temporal}).StartCampaign(ctx, in); err != nil {
+	if err := w.temporal.Campaigns().StartCampaign(ctx, in); err != nil {
 		return err
 	}
 	return w.app.follow(ctx, w, r, timeout, out)

@@ -41,7 +41,7 @@ func (a *app) inSchedules(c *cobra.Command, do func(ctx context.Context, s wirin
 			return err
 		}
 		defer t.Close()
-		return do(c.Context(), wiring.Schedules{Client: t}, args[0])
+		return do(c.Context(), t.Schedules(), args[0])
 	}
 	return c
 }
@@ -124,7 +124,7 @@ func (a *app) completeSchedules(c *cobra.Command, args []string, _ string) ([]st
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer t.Close()
-	all, err := wiring.Schedules{Client: t}.List(c.Context())
+	all, err := t.Schedules().List(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

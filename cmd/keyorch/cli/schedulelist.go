@@ -90,7 +90,7 @@ a second to appear.`,
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		found, err := wiring.Schedules{Client: w.temporal}.List(ctx)
+		found, err := w.temporal.Schedules().List(ctx)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (w *world) getSchedule(ctx context.Context, name string) (wiring.ScheduleSt
 	if err := w.openTemporal(ctx); err != nil {
 		return wiring.ScheduleState{}, err
 	}
-	return wiring.Schedules{Client: w.temporal}.Get(ctx, name)
+	return w.temporal.Schedules().Get(ctx, name)
 }
 
 // scheduleStatus is a schedule as Temporal has it, with what the store knows of its

@@ -148,7 +148,7 @@ func checkSchedule(p topology.Policy, s wiring.Schedule) error {
 
 // setSchedule makes it so, and says when it fires next.
 func (w *world) setSchedule(ctx context.Context, want wiring.Schedule) error {
-	schedules := wiring.Schedules{Client: w.temporal}
+	schedules := w.temporal.Schedules()
 	did, err := schedules.Set(ctx, want)
 	if err != nil {
 		return err

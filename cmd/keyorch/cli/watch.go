@@ -130,5 +130,5 @@ func (o *operator) schedules(ctx context.Context) ([]wiring.ScheduleState, error
 	if err := o.connected(ctx); err != nil {
 		return nil, err
 	}
-	return wiring.Schedules{Client: o.world.temporal}.List(ctx)
+	return o.world.temporal.Schedules().List(ctx)
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"go.temporal.io/sdk/client"
-
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/store"
 )
 
@@ -16,7 +15,7 @@ type world struct {
 	app      *app
 	store    *store.Store
 	view     *store.View
-	temporal client.Client // nil until openTemporal
+	temporal *wiring.TemporalClient // nil until openTemporal
 	stop     context.CancelFunc
 	closed   closures
 }

@@ -3,6 +3,8 @@ package wiring
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -11,11 +13,16 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
+	"github.com/keyorch/keyorch/sealing"
 	"github.com/keyorch/keyorch/workflows"
 )
 
-// Campaigns is Temporal as the workflows and the verbs see it.
-type Campaigns struct{ Client client.Client }
+// Campaigns is Temporal as the workflows and the verbs see it. Keys may be nil.
+type Campaigns struct {
+	Client client.Client
+	Keys   *sealing.Keys
+}
 
 // Running implements workflows.Runs.
 func (c Campaigns) Running(ctx context.Context, owner string) (bool, error) {
@@ -29,8 +36,14 @@ func (c Campaigns) Running(ctx context.Context, owner string) (bool, error) {
 	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
-// Start implements workflows.Starter: one workflow at a time runs under an ID.
+// Start implements workflows.Starter: one workflow at a time runs under an ID. Where
+// payloads are sealed, an ID that has the name of a link in it is replaced by one that
+// tells nothing: IDs are in clear.
 func (c Campaigns) Start(ctx context.Context, id string, in workflows.Batch) error {
+	if c.Keys.Seals() && slices.ContainsFunc(in.Links, func(l keychain.LinkID) bool { return strings.Contains(id, string(l)) }) {
+		kind, _, _ := strings.Cut(id, "-") // mend or rejoin
+		id = kind + "-" + c.Keys.Name(id)
+	}
 	return c.start(ctx, id, workflows.Rotate, in)
 }
 

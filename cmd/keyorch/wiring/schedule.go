@@ -12,13 +12,17 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/sealing"
 	"github.com/keyorch/keyorch/topology"
 	"github.com/keyorch/keyorch/workflows"
 )
 
 // Schedules is Temporal's schedules, as far as they are keyorch's: those that start
-// Campaign. Nothing else keeps them.
-type Schedules struct{ Client client.Client }
+// Campaign. Nothing else keeps them. Keys may be nil.
+type Schedules struct {
+	Client client.Client
+	Keys   *sealing.Keys
+}
 
 // Schedule is when campaigns begin by themselves, and which.
 type Schedule struct {
@@ -113,7 +117,7 @@ func (s Schedules) update(ctx context.Context, want Schedule, spec *client.Sched
 	did := "configured"
 	err := s.handle(ctx, want.Name).Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-			is, err := readSchedule(want.Name, &in.Description)
+			is, err := s.readSchedule(want.Name, &in.Description)
 			if err != nil {
 				return nil, err
 			}

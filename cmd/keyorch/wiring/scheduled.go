@@ -11,7 +11,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/workflows"
@@ -26,7 +25,7 @@ func (s Schedules) Get(ctx context.Context, name string) (ScheduleState, error) 
 	if err != nil {
 		return ScheduleState{}, scheduleFault(err, "look up schedule "+name)
 	}
-	return readSchedule(name, d)
+	return s.readSchedule(name, d)
 }
 
 // List is every schedule, sorted by name. Temporal lists a new one with a delay of
@@ -149,7 +148,7 @@ func (s Schedules) handle(ctx context.Context, name string) client.ScheduleHandl
 }
 
 // readSchedule is what Temporal describes, in our words.
-func readSchedule(name string, d *client.ScheduleDescription) (ScheduleState, error) {
+func (s Schedules) readSchedule(name string, d *client.ScheduleDescription) (ScheduleState, error) {
 	out := ScheduleState{
 		Next: d.Info.NextActionTimes, Skipped: d.Info.NumActionsSkippedOverlap, Missed: d.Info.NumActionsMissedCatchupWindow,
 		CatchUp: d.Schedule.Policy.CatchupWindow, Overlap: d.Schedule.Policy.Overlap, Paused: d.Schedule.State.Paused,
@@ -169,7 +168,10 @@ func readSchedule(name string, d *client.ScheduleDescription) (ScheduleState, er
 	var memo scheduleMemo
 	action, ok := d.Schedule.Action.(*client.ScheduleWorkflowAction)
 	if !ok || action.TaskQueue != workflows.TaskQueue || len(action.Args) != 1 ||
-		!decoded(action.Args[0], &out.Request) || !decoded(action.Memo[memoKey], &memo) {
+		s.decode(action.Args[0], &out.Request) != nil || s.decode(action.Memo[memoKey], &memo) != nil {
+		if err := s.sealed(action); err != nil {
+			return out, fault.Wrap(fault.Of(err), err, "read schedule %s", name)
+		}
 		return out, fault.New(fault.Refused, "read schedule %s: temporal has one as %s%s that keyorch did not make", name, scheduleIDs, name)
 	}
 	out.When.Cron, out.OfPolicy = memo.Cron, memo.OfPolicy
@@ -177,10 +179,26 @@ func readSchedule(name string, d *client.ScheduleDescription) (ScheduleState, er
 	return out, nil
 }
 
-// decoded reads a payload into v.
-func decoded(payload, v any) bool {
+// decode reads a payload into v.
+func (s Schedules) decode(payload, v any) error {
 	p, ok := payload.(*commonpb.Payload)
-	return ok && converter.GetDefaultDataConverter().FromPayload(p, v) == nil
+	if !ok || p == nil {
+		return fault.New(fault.Invalid, "it is no payload")
+	}
+	return s.Keys.Converter().FromPayload(p, v)
+}
+
+// sealed says why what a schedule starts cannot be opened; nil when that is not what
+// is wrong with it.
+func (s Schedules) sealed(action *client.ScheduleWorkflowAction) error {
+	if action == nil || len(action.Args) != 1 {
+		return nil
+	}
+	if p, ok := action.Args[0].(*commonpb.Payload); ok && p != nil {
+		_, err := s.Keys.Decode([]*commonpb.Payload{p})
+		return err
+	}
+	return nil
 }
 
 // scheduleFault is what went wrong at Temporal, in our words and without its own.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/keyorch/keyorch/custody"
@@ -25,7 +24,7 @@ const stopTime = 5 * time.Second
 type Worker struct {
 	Store    *store.Store
 	Custody  *custody.Custody
-	Temporal client.Client
+	Temporal *TemporalClient
 	Logger   *slog.Logger
 	Metrics  *metrics.Worker // nil: none
 	Health   *WorkerHealth   // nil: nobody asks
@@ -38,8 +37,8 @@ func (w Worker) Run(ctx context.Context) error {
 		return err
 	}
 	shown := watched{view}
-	campaigns := Campaigns{Client: w.Temporal}
-	t := worker.New(w.Temporal, workflows.TaskQueue, worker.Options{
+	campaigns := w.Temporal.Campaigns()
+	t := worker.New(w.Temporal.Client, workflows.TaskQueue, worker.Options{
 		WorkerStopTimeout: stopTime,
 		// Await holds a slot for as long as a batch has a link in flight.
 		MaxConcurrentActivityExecutionSize: 4096,
