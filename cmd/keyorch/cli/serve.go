@@ -149,6 +149,12 @@ func listenFlags(c *cobra.Command, listen, probed *string) {
 	c.Flags().StringVar(listen, "metrics-listen", "", "answer Prometheus on this address, as in 127.0.0.1:9090 (default: no port is opened)")
 }
 
+func (a *app) deploymentFlags(c *cobra.Command, of *wiring.Deployment) {
+	c.Flags().StringVar(&of.Name, "deployment", "", "have Temporal hand work to the newest version of the workers under this name (default: workers have no version)")
+	c.Flags().StringVar(&of.Build, "build-id", a.version(), "the version of this worker, beside --deployment")
+	c.Flags().BoolVar(&of.Downgrade, "allow-downgrade", false, "become the current version though a newer one is, beside --deployment")
+}
+
 // answerScrapes takes the address at once and answers there until the returned
 // function is called. A listener that breaks later stops nothing else: keys are
 // worth more than figures.

@@ -32,7 +32,8 @@ type Temporal struct {
 // TemporalClient is a connection to Temporal. Its Keys may be nil.
 type TemporalClient struct {
 	client.Client
-	Keys *sealing.Keys
+	Namespace string
+	Keys      *sealing.Keys
 }
 
 // Campaigns are those of the connection.
@@ -98,7 +99,7 @@ func (t Temporal) Dial(ctx context.Context, logger *slog.Logger, more ...func(*c
 		c.Close()
 		return nil, t.unanswered(ctx, options, err)
 	}
-	return &TemporalClient{Client: c, Keys: keys}, nil
+	return &TemporalClient{Client: c, Namespace: options.Namespace, Keys: keys}, nil
 }
 
 func (t Temporal) options(keys *sealing.Keys) (client.Options, error) {

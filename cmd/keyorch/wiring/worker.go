@@ -27,7 +27,9 @@ type Worker struct {
 	Temporal *TemporalClient
 	Logger   *slog.Logger
 	Metrics  *metrics.Worker // nil: none
-	Health   *WorkerHealth   // nil: nobody asks
+	// Deployment is the version that it is of; the zero value is none.
+	Deployment Deployment
+	Health     *WorkerHealth // nil: nobody asks
 }
 
 // Run works until ctx ends, then finishes what it is doing and returns nil.
@@ -44,6 +46,7 @@ func (w Worker) Run(ctx context.Context) error {
 		MaxConcurrentActivityExecutionSize: 4096,
 		MaxHeartbeatThrottleInterval:       workflows.HeartbeatEvery,
 		Interceptors:                       w.interceptors(),
+		DeploymentOptions:                  w.Deployment.options(),
 	})
 	kept := records{w.Store}
 	workflows.Register(t, workflows.NewActivities(kept, shown, w.Custody, campaigns), workflows.NewFleet(kept, shown, campaigns))
@@ -56,6 +59,7 @@ func (w Worker) Run(ctx context.Context) error {
 	mending.Go(func() { workflows.Tend(ctx, kept, shown, campaigns, w.Logger) })
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	mending.Go(func() { w.watch(ctx, shown) })
+	mending.Go(func() { w.Deployment.claim(ctx, w.Temporal, w.Logger) })
 	<-ctx.Done()
 	t.Stop()
 	mending.Wait()
