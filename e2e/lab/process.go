@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -44,6 +45,7 @@ func (p *Process) end(s syscall.Signal) {
 type Binary struct {
 	Lab  *Lab
 	Path string
+	Env  []string // of every process, beside that of its identity
 }
 
 // Worker starts `keyorch worker`.
@@ -69,7 +71,7 @@ func (b *Binary) start(ctx context.Context, identity, log string, args ...string
 	}
 	defer func() { _ = out.Close() }() // the child has its own
 	cmd := exec.Command(b.Path, args...)
-	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "HOME="+b.Lab.Dir)
+	cmd.Env = slices.Concat(env, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.Lab.Dir}, b.Env)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start keyorch: %w", err)
@@ -90,7 +92,7 @@ func (b *Binary) Run(ctx context.Context, extra []string, args ...string) Said {
 	}
 	var out, errOut strings.Builder
 	cmd := exec.CommandContext(ctx, b.Path, args...)
-	cmd.Env = append(append(env, "PATH="+os.Getenv("PATH"), "HOME="+b.Lab.Dir), extra...)
+	cmd.Env = slices.Concat(env, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.Lab.Dir}, b.Env, extra)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	_ = cmd.Run() // the exit code tells
 	return Said{Out: out.String(), Err: errOut.String(), Code: cmd.ProcessState.ExitCode()}
