@@ -26,7 +26,7 @@ type Kubernetes struct {
 // Refused (the token may not, or something is there that is not keyorch's),
 // Unavailable; the steps that were done come with it.
 func (a Administration) Bootstrap(ctx context.Context, cluster *Kubernetes) ([]Step, error) {
-	p := a.Paths.whole()
+	p := a.Paths.Whole()
 	mount := func(path, engine string) func() (Step, error) {
 		return func() (Step, error) { return a.mount(ctx, path, engine) }
 	}
@@ -123,7 +123,7 @@ func (a Administration) enable(ctx context.Context, path, kind string) (Step, er
 // authority has somebody who signs at the PKI mount: who is there already, or a new
 // root whose key never leaves Vault.
 func (a Administration) authority(ctx context.Context) (Step, error) {
-	p := a.Paths.whole()
+	p := a.Paths.Whole()
 	step := Step{What: "certificate authority at " + p.PKI, Action: Existed, Dry: a.Dry}
 	_, err := a.Vault.Authority(ctx, p)
 	switch {

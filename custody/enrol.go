@@ -60,7 +60,7 @@ func (a Administration) Enrol(ctx context.Context, e Enrolment) ([]Step, error) 
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	p, id := a.Paths.whole(), e.Identity
+	p, id := a.Paths.Whole(), e.Identity
 	var things []thing
 	if id.Role == identity.Agent {
 		things = append(things, policyThing(PolicyName(id), AgentPolicy(p.Transit, e.KEKs)))
@@ -115,7 +115,7 @@ func (a Administration) certRole(e Enrolment, authority string) thing {
 	cn := e.Identity.CommonName()
 	want := e.token(e.policies()...)
 	want["certificate"], want["allowed_common_names"], want["display_name"] = authority, []string{cn}, cn
-	mount := "auth/" + a.Paths.whole().Cert
+	mount := "auth/" + a.Paths.Whole().Cert
 	return thing{what: mount + " role " + cn, path: mount + "/certs/" + cn, want: want}
 }
 
@@ -130,7 +130,7 @@ func (a Administration) appRole(e Enrolment) thing {
 		want["token_ttl"], want["token_max_ttl"] = seconds(0, joiningLife), seconds(0, joiningLife)
 		want["secret_id_num_uses"], want["secret_id_ttl"] = 1, seconds(e.JoinLife, joinLife)
 	}
-	mount := "auth/" + a.Paths.whole().AppRole
+	mount := "auth/" + a.Paths.Whole().AppRole
 	return thing{what: mount + " role " + cn, path: mount + "/role/" + cn, want: want}
 }
 
@@ -139,14 +139,14 @@ func (a Administration) kubernetesRole(e Enrolment) thing {
 	want := e.token(e.policies()...)
 	want["bound_service_account_names"], want["bound_service_account_namespaces"] = e.ServiceAccounts, e.Namespaces
 	want["audience"], want["alias_name_source"] = e.Audience, "serviceaccount_uid"
-	mount := "auth/" + a.Paths.whole().Kubernetes
+	mount := "auth/" + a.Paths.Whole().Kubernetes
 	return thing{what: mount + " role " + cn, path: mount + "/role/" + cn, want: want}
 }
 
 // pkiRole signs for one common name, for clients alone. Certificates are not stored:
 // who is revoked loses the name, and so every certificate with it.
 func (a Administration) pkiRole(e Enrolment) thing {
-	cn, pki := e.Identity.CommonName(), a.Paths.whole().PKI
+	cn, pki := e.Identity.CommonName(), a.Paths.Whole().PKI
 	return thing{what: pki + " role " + cn, path: pki + "/roles/" + cn, want: map[string]any{
 		"allowed_domains": []string{cn}, "allow_bare_domains": true, "allow_subdomains": false, "allow_glob_domains": false,
 		"allow_any_name": false, "allow_localhost": false, "allow_ip_sans": false, "use_csr_sans": false, "require_cn": true,

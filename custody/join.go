@@ -30,8 +30,8 @@ func (a Administration) Invite(ctx context.Context, id identity.Identity, life t
 	if life <= 0 {
 		life = joinLife
 	}
-	role := "auth/" + a.Paths.whole().AppRole + "/role/" + id.CommonName()
-	absent := fault.New(fault.Refused, "invite %s: it has no role at auth/%s: enroll it with cert or approle", id, a.Paths.whole().AppRole)
+	role := "auth/" + a.Paths.Whole().AppRole + "/role/" + id.CommonName()
+	absent := fault.New(fault.Refused, "invite %s: it has no role at auth/%s: enroll it with cert or approle", id, a.Paths.Whole().AppRole)
 	var got struct {
 		RoleID string `json:"role_id"`
 	}

@@ -103,8 +103,8 @@ func (c *Custody) Authority(ctx context.Context, p Paths) (string, error) {
 	var got struct {
 		Certificate string `json:"certificate"`
 	}
-	path := p.whole().PKI + "/cert/ca"
-	none := fault.New(fault.Refused, "read the authority at %s: there is none yet: run keyorch bootstrap", p.whole().PKI)
+	path := p.Whole().PKI + "/cert/ca"
+	none := fault.New(fault.Refused, "read the authority at %s: there is none yet: run keyorch bootstrap", p.Whole().PKI)
 	err := c.read(ctx, call{op: "read-ca", path: path, what: "reading " + path, absent: none, bad: none}, &got)
 	if err == nil && got.Certificate == "" {
 		return "", none

@@ -14,8 +14,8 @@ import (
 // field is the default: transit, keyorch-pki, approle, cert and kubernetes.
 type Paths struct{ Transit, PKI, AppRole, Cert, Kubernetes string }
 
-// whole is p with the defaults, and without slashes at the ends.
-func (p Paths) whole() Paths {
+// Whole is p with the defaults, and without slashes at the ends.
+func (p Paths) Whole() Paths {
 	one := func(path, normally string) string { return cmp.Or(strings.Trim(path, "/"), normally) }
 	return Paths{
 		Transit: mounted(p.Transit), PKI: one(p.PKI, "keyorch-pki"), AppRole: one(p.AppRole, "approle"),
@@ -101,14 +101,14 @@ func AuditorPolicy(mount string) string {
 
 // CertificatePolicy allows one identity to have its certificates signed.
 func CertificatePolicy(pki string, id identity.Identity) string {
-	return rule(Paths{PKI: pki}.whole().PKI+"/sign/"+id.CommonName(), "update")
+	return rule(Paths{PKI: pki}.Whole().PKI+"/sign/"+id.CommonName(), "update")
 }
 
 // AdminPolicy allows what bootstrap, enroll and revoke do. It opens no key by
 // itself, but who has it can give anybody any policy whose name begins with
 // keyorch-, and so become anybody: its tokens are for the length of a command.
 func AdminPolicy(p Paths) string {
-	p = p.whole()
+	p = p.Whole()
 	all := []string{"create", "read", "update", "delete"}
 	var hcl strings.Builder
 	add := func(path string, capabilities ...string) { hcl.WriteString(rule(path, capabilities...)) }
