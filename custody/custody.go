@@ -1,9 +1,9 @@
 // Package custody keeps link keys in the care of Vault Transit: it has them
 // minted already wrapped, and opens them at the site that they were minted for.
 //
-// Each downstream site has a key-encryption key (KEK) of its own; a link whose
-// downstream nodes stand in several sites has one of its own as well. KEKs are
-// derived, with link and epoch as the context, so that a wrapped key opens only
+// Each site, and each two sites that share a link, have a key-encryption key (KEK)
+// of their own; a link whose nodes stand in more sites has one of its own as well.
+// KEKs are derived, with link and epoch as the context, so that a wrapped key opens only
 // as the key that it was minted for. The worker's policy allows minting and
 // nothing else: it cannot read a link key, and neither can anyone who reads etcd
 // or Temporal.

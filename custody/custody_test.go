@@ -115,7 +115,8 @@ func TestKEKIsCreatedOnceAndChecked(t *testing.T) {
 		v.keks["keyorch-site-dc9"] = &bad
 		wantKind(t, operator.EnsureKEK(t.Context(), "keyorch-site-dc9"), fault.Refused, name)
 	}
-	for _, name := range []string{"", "root", "keyorch-site-", "keyorch-site-a/../b", "keyorch-site-a/config"} {
+	for _, name := range []string{"", "root", "keyorch-site-", "keyorch-site-a/../b", "keyorch-site-a/config", "keyorch-sites-a", "keyorch-sites-b.a", "keyorch-sites-a.a",
+		"keyorch-sites-a.b.c", "keyorch-sites-a./b"} {
 		wantKind(t, operator.EnsureKEK(t.Context(), name), fault.Invalid, "not one of keyorch's")
 	}
 	if err := operator.WritePolicy(t.Context(), AgentPolicyName("dc2"), AgentPolicy("transit", []string{kek})); err != nil {
@@ -135,7 +136,9 @@ func TestNamesOfKEKs(t *testing.T) {
 		{nil, ""},
 		{[]keychain.SiteID{"dc2"}, "keyorch-site-dc2"},
 		{[]keychain.SiteID{"dc2", "dc2"}, "keyorch-site-dc2"},
-		{[]keychain.SiteID{"dc3", "dc2"}, "keyorch-link-dc1-dc2"},
+		{[]keychain.SiteID{"dc3", "dc2"}, "keyorch-sites-dc2.dc3"},
+		{[]keychain.SiteID{"dc2", "dc3", "dc2"}, "keyorch-sites-dc2.dc3"},
+		{[]keychain.SiteID{"dc3", "dc2", "dc1"}, "keyorch-link-dc1-dc2"},
 	} {
 		if got := KEK(link, c.sites); got != c.want {
 			t.Errorf("KEK(%v) = %q, want %q", c.sites, got, c.want)

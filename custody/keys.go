@@ -13,15 +13,18 @@ import (
 	"github.com/keyorch/keyorch/secret"
 )
 
-// The two forms of a KEK's name.
+// The three forms of a KEK's name.
 const (
-	siteKEK = "keyorch-site-"
-	linkKEK = "keyorch-link-"
+	siteKEK  = "keyorch-site-"
+	sitesKEK = "keyorch-sites-"
+	linkKEK  = "keyorch-link-"
 )
 
-// KEK names the key-encryption key of link, whose downstream nodes stand in
-// sites: the site's own when there is one site, the link's own when there are
-// several. It is empty without a site.
+// KEK names the key-encryption key of link, whose nodes stand in sites, those that
+// send among them: the site's own when there is one site, one that two sites share,
+// and the link's own when there are more. Nobody but the sites that serve the link
+// may use it: not another sender into the same site either. It is empty without a
+// site.
 func KEK(link keychain.LinkID, sites []keychain.SiteID) string {
 	own := slices.Clone(sites)
 	slices.Sort(own)
@@ -30,12 +33,14 @@ func KEK(link keychain.LinkID, sites []keychain.SiteID) string {
 		return ""
 	case 1:
 		return siteKEK + string(own[0])
+	case 2:
+		return sitesKEK + string(own[0]) + "." + string(own[1])
 	}
 	return linkKEK + string(link)
 }
 
 // Mint has Vault make the key of link under epoch, wrapped for the sites where
-// the link's downstream nodes stand. The key itself never leaves Vault. Minting
+// the link's nodes stand. The key itself never leaves Vault. Minting
 // again gives another key. Errors: Invalid (a malformed name), Refused (the
 // token may not, or there is no KEK), Unavailable.
 func (c *Custody) Mint(
@@ -137,6 +142,12 @@ func derivation(link keychain.LinkID, epoch keychain.Epoch, kek string) (string,
 func validKEK(kek string) error {
 	for _, form := range []string{siteKEK, linkKEK} {
 		if name, ok := strings.CutPrefix(kek, form); ok && keychain.ValidName(name) == nil {
+			return nil
+		}
+	}
+	if pair, ok := strings.CutPrefix(kek, sitesKEK); ok {
+		a, b, two := strings.Cut(pair, ".")
+		if two && a < b && keychain.ValidName(a) == nil && keychain.ValidName(b) == nil {
 			return nil
 		}
 	}

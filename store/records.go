@@ -92,16 +92,16 @@ func (s *Store) linkEntries(ctx context.Context, links []keychain.LinkID) ([]ent
 	return entries, nil
 }
 
-// KEKs names, for each site, the key-encryption keys under which the keys in its
+// KEKs names, for each node, the key-encryption keys under which the keys in its
 // orders are wrapped: what its agent must be able to open until they are retired,
 // whatever is declared by now. A broken record is left out and named by a
 // Mismatch error, which comes with the rest.
-func (s *Store) KEKs(ctx context.Context) (map[keychain.SiteID][]string, error) {
+func (s *Store) KEKs(ctx context.Context) (map[keychain.SiteID]map[keychain.NodeID][]string, error) {
 	entries, err := s.linkEntries(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	names := make(map[keychain.SiteID][]string)
+	names := make(map[keychain.SiteID]map[keychain.NodeID][]string)
 	var errs []error
 	for _, e := range entries {
 		d, err := s.document(e)
@@ -109,10 +109,13 @@ func (s *Store) KEKs(ctx context.Context) (map[keychain.SiteID][]string, error) 
 			errs = append(errs, err)
 			continue
 		}
-		for _, site := range d.Sites {
+		for node, site := range d.Sites {
+			if names[site] == nil {
+				names[site] = make(map[keychain.NodeID][]string)
+			}
 			for _, w := range d.Keys {
-				if !slices.Contains(names[site], w.KEK) {
-					names[site] = append(names[site], w.KEK)
+				if !slices.Contains(names[site][node], w.KEK) {
+					names[site][node] = append(names[site][node], w.KEK)
 				}
 			}
 		}

@@ -157,7 +157,8 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		if err != nil {
 			return deny("%v", err)
 		}
-		wrapped, err := a.custodian.Mint(ctx, r.Link, next, t.SitesOf(declared.Downstream))
+		// For those that send too: nobody else who sends to the same site may open it.
+		wrapped, err := a.custodian.Mint(ctx, r.Link, next, t.SitesOf(slices.Concat(declared.Upstream, declared.Downstream)))
 		switch {
 		case fault.Is(err, fault.Refused), fault.Is(err, fault.Invalid), fault.Is(err, fault.Mismatch):
 			return deny("%s", told(err))

@@ -14,7 +14,7 @@ type Custodian interface {
 	// Mint makes a new key for one epoch of a link, wrapped so that only the sites
 	// of the link can open it. Faults: Refused (no such KEK, or not allowed),
 	// Unavailable.
-	Mint(ctx context.Context, id keychain.LinkID, epoch keychain.Epoch, downstream []keychain.SiteID) (keychain.Wrapped, error)
+	Mint(ctx context.Context, id keychain.LinkID, epoch keychain.Epoch, sites []keychain.SiteID) (keychain.Wrapped, error)
 }
 
 // Change is a new version of one link's record, made from the version that

@@ -2,9 +2,11 @@ package devstack
 
 import (
 	"context"
+	"time"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
+	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -36,7 +38,11 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 	if err != nil {
 		return err
 	}
-	if err := wiring.Provision(ctx, operator, t, inUse); err != nil {
+	agents, err := s.enrolAgents(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := wiring.Provision(ctx, operator, t, inUse, agents); err != nil {
 		return err
 	}
 	for _, site := range t.Sites {
@@ -45,4 +51,29 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 		}
 	}
 	return nil
+}
+
+// enrolAgents writes down that the agents of t's sites are enrolled, for "keyorch
+// apply", and gives them.
+func (s *Stack) enrolAgents(ctx context.Context, t topology.Topology) ([]identity.Identity, error) {
+	etcd, err := s.EtcdAs(Root)
+	if err != nil {
+		return nil, err
+	}
+	root, err := store.Open(ctx, etcd)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	for _, site := range t.Sites {
+		e, err := root.Enrolment(ctx, identity.OfSite(site.Name))
+		if err == nil && e.Revision == 0 {
+			e.Auth, e.At, e.By = identity.ByToken, time.Now().UTC(), "keyorch-dev"
+			_, err = root.PutEnrolment(ctx, e)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return wiring.Enrolled(ctx, root)
 }

@@ -22,8 +22,8 @@ func (a *app) applyVerb() *cobra.Command {
 declared already, and declares them. When anything is wrong, every problem is
 listed with its file, line and field, and nothing is changed.
 
-In Vault it makes the key-encryption key of every downstream site where it is
-missing, and writes what the agent of each site may open.`,
+In Vault it makes the key-encryption keys of links where they are missing, and
+writes what each agent that is enrolled may open.`,
 		Example: `  keyorch apply -f network.yaml
   keyorch apply -f network/ --dry-run`,
 		Args: noArguments,
@@ -76,15 +76,11 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
-	inUse, err := s.KEKs(ctx)
-	if err != nil {
-		return err
-	}
 	standing, err := s.Standing(ctx)
 	if err != nil {
 		return err
 	}
-	if err := provision(ctx, vault, declared.Merge(wanted), standing, inUse); err != nil {
+	if err := provision(ctx, s, vault, declared.Merge(wanted), standing); err != nil {
 		return err
 	}
 	applied, err := s.Apply(ctx, base, wanted)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
 	"github.com/keyorch/keyorch/workflows"
 )
@@ -180,25 +180,31 @@ func (w *world) wouldExclude(e topology.Exclusion, left topology.Topology, ids [
 }
 
 // provision makes Vault's keys and policies follow the topology without who is
-// excluded. A site that is excluded may open nothing, whatever is in use.
+// excluded. Who is excluded may open nothing, whatever is in use.
 func (w *world) provision(ctx context.Context, t topology.Topology, standing topology.Standing) error {
 	vault, err := w.app.openCustody(ctx)
 	if err != nil {
 		return err
 	}
-	inUse, err := w.store.KEKs(ctx)
+	return provision(ctx, w.store, vault, t, standing)
+}
+
+func provision(ctx context.Context, s *store.Store, vault *custody.Custody, t topology.Topology, standing topology.Standing) error {
+	inUse, err := s.KEKs(ctx)
 	if err != nil {
 		return err
 	}
-	return provision(ctx, vault, t, standing, inUse)
-}
-
-func provision(ctx context.Context, vault *custody.Custody, t topology.Topology, standing topology.Standing, inUse map[keychain.SiteID][]string) error {
-	inUse = maps.Clone(inUse)
+	enrolled, err := wiring.Enrolled(ctx, s)
+	if err != nil {
+		return err
+	}
 	for _, e := range standing.Exclusions {
 		delete(inUse, e.Site)
+		for _, nodes := range inUse {
+			delete(nodes, e.Node)
+		}
 	}
-	return wiring.Provision(ctx, vault, t.Without(standing), inUse)
+	return wiring.Provision(ctx, vault, t.Without(standing), inUse, enrolled)
 }
 
 func (a *app) readmitVerb() *cobra.Command {
