@@ -148,4 +148,3 @@ func (w *world) pinned(t *testing.T, c client.Client) {
 	ended(0)
 	w.settled("dc1-dc2", before.To.Epoch)
 }
-
