@@ -19,6 +19,7 @@ import (
 
 func (a *app) workerVerb() *cobra.Command {
 	var level, listen, probed string
+	var of wiring.Deployment
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Drive rotations: the process that runs the workflows",
@@ -26,8 +27,12 @@ func (a *app) workerVerb() *cobra.Command {
 	}
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	listenFlags(c, &listen, &probed)
+	a.deploymentFlags(c, &of)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
+		if err := of.Check(); err != nil {
+			return err
+		}
 		log, err := a.logger(level)
 		if err != nil {
 			return err
@@ -63,7 +68,9 @@ func (a *app) workerVerb() *cobra.Command {
 			return err
 		}
 		defer t.Close()
-		return quietly(ctx, wiring.Worker{Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m, Health: health}.Run(ctx))
+		return quietly(ctx, wiring.Worker{
+			Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m, Health: health, Deployment: of,
+		}.Run(ctx))
 	}
 	return c
 }
