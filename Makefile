@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build demo test test-devices race verify generate bench clean
+.PHONY: build demo test test-chart test-devices race verify generate bench clean
 
 build: ## bin/keyorch and bin/keyorch-dev
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/keyorch ./cmd/keyorch
@@ -19,6 +19,10 @@ test: ## every test there is, and how many worlds the model check explored
 	cd e2e && $(GO) test -timeout 30m ./...
 	cd deploy/helm/charttest && $(GO) test -count=1 ./... # what it reads is outside of its module
 
+test-chart: ## the chart on a real Kubernetes API server, which is compiled the first time: several minutes
+	cd deploy/helm/kube && $(GO) test -tags chart -count=1 -timeout 30m ./...
+	cd deploy/helm/charttest && $(GO) test -tags chart -count=1 -timeout 30m -run Cluster .
+
 test-devices: build ## real devices under counted traffic; it needs root, and installs Debian packages
 	cd e2e && KEYORCH_BIN=$(CURDIR)/bin $(GO) test -tags devices -count=1 -p 1 -v -timeout 30m ./devices/...
 
@@ -30,9 +34,12 @@ verify: ## format, tidy, vet, lint, determinism of workflows, generated files, i
 	$(GO) mod tidy -diff
 	cd e2e && $(GO) mod tidy -diff
 	cd deploy/helm/charttest && $(GO) mod tidy -diff
+	cd deploy/helm/kube && $(GO) mod tidy -diff
+	cd deploy/helm/kube/servers && $(GO) mod tidy -diff
 	$(GO) vet ./...
 	cd e2e && $(GO) vet ./... && $(GO) vet -tags devices ./devices/...
-	cd deploy/helm/charttest && $(GO) vet ./...
+	cd deploy/helm/charttest && $(GO) vet -tags chart ./...
+	cd deploy/helm/kube && $(GO) vet -tags chart ./...
 	$(TOOL) staticcheck ./...
 	cd e2e && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 	cd e2e && $(GO) tool -modfile=../tools/go.mod staticcheck -tags devices ./devices/...
@@ -40,9 +47,11 @@ verify: ## format, tidy, vet, lint, determinism of workflows, generated files, i
 	$(GO) test .
 	$(GO) test -run 'Phases|Scripts' ./link
 	$(GO) test -run 'Schema|Example|Reference' ./topology ./metrics
+	cd deploy/helm/charttest && $(GO) test -run 'Rendering|Readme' -count=1 .
 
 generate: ## write generated files anew: the phase diagram, the scripts' expected output, the metrics' reference
 	$(GO) test ./link ./topology ./workflows ./metrics -update
+	cd deploy/helm/charttest && $(GO) test -run 'Rendering|Readme' . -update
 
 bench: ## fleets of 1,000 and 10,000 links beside their floor, and the rules of others: docs/benchmarks.md
 	cd e2e && $(GO) test -count=1 -v -run TestRules ./rules

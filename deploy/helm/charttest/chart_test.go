@@ -22,7 +22,10 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -31,7 +34,7 @@ var update = flag.Bool("update", false, "write testdata/*.golden anew")
 const chartDir = "../keyorch"
 
 // sets names the sets of values in testdata.
-func sets() []string { return []string{"worker", "agents", "full"} }
+func sets() []string { return []string{"worker", "agents", "gear", "full"} }
 
 // values reads a set anew, so that a test may change what it gets.
 func values(t *testing.T, set string) map[string]any {
@@ -92,22 +95,45 @@ func manifest(texts map[string]string) string {
 	return b.String()
 }
 
-// objects is a rendered chart as Kubernetes' own types have it.
+// objects is a rendered chart as Kubernetes' own types have it, and the operators'
+// that it may make things for.
 type objects struct {
-	deployments []appsv1.Deployment
-	daemonSets  []appsv1.DaemonSet
-	configMaps  []corev1.ConfigMap
-	accounts    []corev1.ServiceAccount
+	deployments  []appsv1.Deployment
+	daemonSets   []appsv1.DaemonSet
+	jobs         []batchv1.Job
+	testPods     []corev1.Pod
+	configMaps   []corev1.ConfigMap
+	accounts     []corev1.ServiceAccount
+	services     []corev1.Service
+	claims       []corev1.PersistentVolumeClaim
+	budgets      []policyv1.PodDisruptionBudget
+	policies     []networkingv1.NetworkPolicy
+	certificates []certificate
+	monitors     []serviceMonitor
+	rules        []prometheusRule
 }
 
-// pods is every pod template, by component.
+// pods is every pod, by component, and the agents by entry.
 func (o objects) pods() map[string]corev1.PodTemplateSpec {
 	all := make(map[string]corev1.PodTemplateSpec)
+	add := func(t corev1.PodTemplateSpec) {
+		name := t.Labels["app.kubernetes.io/component"]
+		if entry := t.Labels["keyorch/entry"]; entry != "" {
+			name += " " + entry
+		}
+		all[name] = t
+	}
 	for _, d := range o.deployments {
-		all[d.Spec.Template.Labels["app.kubernetes.io/component"]] = d.Spec.Template
+		add(d.Spec.Template)
 	}
 	for _, d := range o.daemonSets {
-		all[d.Spec.Template.Labels["app.kubernetes.io/component"]] = d.Spec.Template
+		add(d.Spec.Template)
+	}
+	for _, j := range o.jobs {
+		add(j.Spec.Template)
+	}
+	for _, p := range o.testPods {
+		all["test"] = corev1.PodTemplateSpec{ObjectMeta: p.ObjectMeta, Spec: p.Spec}
 	}
 	return all
 }
@@ -121,31 +147,45 @@ func parse(manifest string) (objects, error) {
 		if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
 			return o, err
 		}
-		var err error
-		switch head.APIVersion + " " + head.Kind {
-		case "apps/v1 Deployment":
-			o.deployments, err = decoded(o.deployments, doc)
-		case "apps/v1 DaemonSet":
-			o.daemonSets, err = decoded(o.daemonSets, doc)
-		case "v1 ConfigMap":
-			o.configMaps, err = decoded(o.configMaps, doc)
-		case "v1 ServiceAccount":
-			o.accounts, err = decoded(o.accounts, doc)
-		case " ":
-		default:
-			err = fmt.Errorf("the chart is not meant to make a %s %s", head.APIVersion, head.Kind)
+		if head.Kind == "" {
+			continue
 		}
-		if err != nil {
-			return o, err
+		decode, ok := o.kinds()[head.APIVersion+" "+head.Kind]
+		if !ok {
+			return o, fmt.Errorf("the chart is not meant to make a %s %s", head.APIVersion, head.Kind)
+		}
+		if err := decode(doc); err != nil {
+			return o, fmt.Errorf("%s: %w", head.Kind, err)
 		}
 	}
 	return o, nil
 }
 
-func decoded[T any](all []T, doc string) ([]T, error) {
-	var one T
-	err := yaml.UnmarshalStrict([]byte(doc), &one)
-	return append(all, one), err
+func (o *objects) kinds() map[string]func(doc string) error {
+	return map[string]func(string) error{
+		"apps/v1 Deployment":                      into(&o.deployments),
+		"apps/v1 DaemonSet":                       into(&o.daemonSets),
+		"batch/v1 Job":                            into(&o.jobs),
+		"v1 Pod":                                  into(&o.testPods),
+		"v1 ConfigMap":                            into(&o.configMaps),
+		"v1 ServiceAccount":                       into(&o.accounts),
+		"v1 Service":                              into(&o.services),
+		"v1 PersistentVolumeClaim":                into(&o.claims),
+		"policy/v1 PodDisruptionBudget":           into(&o.budgets),
+		"networking.k8s.io/v1 NetworkPolicy":      into(&o.policies),
+		"cert-manager.io/v1 Certificate":          into(&o.certificates),
+		"monitoring.coreos.com/v1 ServiceMonitor": into(&o.monitors),
+		"monitoring.coreos.com/v1 PrometheusRule": into(&o.rules),
+	}
+}
+
+func into[T any](all *[]T) func(doc string) error {
+	return func(doc string) error {
+		var one T
+		err := yaml.UnmarshalStrict([]byte(doc), &one)
+		*all = append(*all, one)
+		return err
+	}
 }
 
 func mustParse(t *testing.T, set string) objects {
@@ -211,15 +251,36 @@ func firstDifference(got, want string) string {
 }
 
 func TestObjectsHaveOnlyFieldsThatKubernetesHas(t *testing.T) {
-	for set, want := range map[string][4]int{"worker": {1, 0, 1, 1}, "agents": {0, 1, 1, 1}, "full": {1, 1, 1, 1}} {
+	for set, want := range map[string]string{
+		"worker": "1 Deployment, 1 test Pod, 1 ConfigMap, 1 ServiceAccount, 1 PodDisruptionBudget, 1 NetworkPolicy",
+		"agents": "1 DaemonSet, 1 test Pod, 1 ConfigMap, 1 ServiceAccount",
+		"gear":   "3 Deployment, 1 test Pod, 1 ConfigMap, 3 ServiceAccount, 1 PersistentVolumeClaim, 2 PodDisruptionBudget, 3 NetworkPolicy",
+		"full": "1 Deployment, 2 DaemonSet, 1 Job, 1 test Pod, 3 ConfigMap, 3 ServiceAccount, 1 Service, 1 PodDisruptionBudget, 2 NetworkPolicy, " +
+			"4 Certificate, 1 ServiceMonitor, 1 PrometheusRule",
+	} {
 		o := mustParse(t, set)
-		if got := [4]int{len(o.deployments), len(o.daemonSets), len(o.configMaps), len(o.accounts)}; got != want {
-			t.Errorf("%s: deployments, daemon sets, config maps and accounts are %v, want %v", set, got, want)
+		var got []string
+		for _, k := range []struct {
+			name string
+			n    int
+		}{
+			{"Deployment", len(o.deployments)}, {"DaemonSet", len(o.daemonSets)}, {"Job", len(o.jobs)}, {"test Pod", len(o.testPods)},
+			{"ConfigMap", len(o.configMaps)}, {"ServiceAccount", len(o.accounts)}, {"Service", len(o.services)},
+			{"PersistentVolumeClaim", len(o.claims)}, {"PodDisruptionBudget", len(o.budgets)}, {"NetworkPolicy", len(o.policies)},
+			{"Certificate", len(o.certificates)}, {"ServiceMonitor", len(o.monitors)}, {"PrometheusRule", len(o.rules)},
+		} {
+			if k.n > 0 {
+				got = append(got, fmt.Sprintf("%d %s", k.n, k.name))
+			}
+		}
+		if got := strings.Join(got, ", "); got != want {
+			t.Errorf("%s makes %s, want %s", set, got, want)
 		}
 	}
 	for _, wrong := range []string{
 		"apiVersion: apps/v1\nkind: DaemonSet\nspec: {template: {spec: {hostNetworks: true}}}\n",
 		"apiVersion: v1\nkind: Secret\n",
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n",
 	} {
 		if _, err := parse(wrong); err == nil {
 			t.Errorf("accepted: %s", wrong)

