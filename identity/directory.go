@@ -49,8 +49,9 @@ func (d Directory) SecretID() string { return d.existing(secretIDFile) }
 
 func (d Directory) path(name string) string { return filepath.Join(string(d), name) }
 
+// existing is a path if there is something in the file.
 func (d Directory) existing(name string) string {
-	if _, err := os.Stat(d.path(name)); err != nil {
+	if info, err := os.Stat(d.path(name)); err != nil || info.Size() == 0 {
 		return ""
 	}
 	return d.path(name)
@@ -78,4 +79,33 @@ func parseConnection(doc []byte) (Connection, error) {
 		return Connection{}, err
 	}
 	return c, c.Valid()
+}
+
+// KeepConnection writes where the servers are: the last thing that joining does. Here
+// and below faults are Refused, for a directory that cannot be written to.
+func (d Directory) KeepConnection(c Connection) error {
+	doc, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "keep the identity in %s", string(d))
+	}
+	return d.keep(connectionFile, append(doc, '\n'))
+}
+
+// KeepVaultCA writes the authorities of Vault, and makes the directory.
+func (d Directory) KeepVaultCA(pem string) error { return d.keep(vaultCAFile, []byte(pem)) }
+
+// KeepAppRole writes what AppRole logs in with.
+func (d Directory) KeepAppRole(roleID string, secretID Credential) error {
+	if err := d.keep(roleIDFile, []byte(roleID+"\n")); err != nil {
+		return err
+	}
+	return d.keep(secretIDFile, []byte(string(secretID)+"\n"))
+}
+
+func (d Directory) keep(name string, text []byte) error {
+	err := os.MkdirAll(string(d), 0o700)
+	if err == nil {
+		err = replace(d.path(name), text, 0o600)
+	}
+	return fault.Wrap(fault.Refused, err, "keep the identity in %s", string(d))
 }
