@@ -80,12 +80,22 @@ readmit.`,
 		case q.reason == "":
 			return fault.New(fault.Invalid, "--reason: say why; it is kept with the exclusion")
 		}
-		return w.compromise(ctx, e, q.timeout, dry, *out)
+		return w.compromise(ctx, e, compromising{timeout: q.timeout, dry: dry, out: *out})
 	})
 	return c
 }
 
-func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout time.Duration, dry bool, out format) error {
+// compromising is how an exclusion is carried out.
+type compromising struct {
+	timeout time.Duration
+	dry     bool
+	out     format
+	// shut, if not nil, is done once the exclusion is written and before any new key is
+	// made.
+	shut func(context.Context) error
+}
+
+func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compromising) error {
 	t := w.view.Topology()
 	named := namedBy(t, e)
 	ids := linksOf(t, w.view.Records(), named)
@@ -96,7 +106,7 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout ti
 	}
 	e.Exposed = merged(e.Exposed, exposed(w.view.Records(), named))
 	standing := with(w.view.Standing(), e)
-	if dry {
+	if how.dry {
 		return w.wouldExclude(e, t.Without(standing), ids)
 	}
 	if err := w.openTemporal(ctx); err != nil {
@@ -109,12 +119,15 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, timeout ti
 		return err
 	}
 	var err error
-	if len(ids) > 0 {
+	if how.shut != nil {
+		err = how.shut(ctx)
+	}
+	if err == nil && len(ids) > 0 {
 		err = w.run(ctx, workflows.CampaignRequest{
 			Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: "operator", Reason: e.Reason,
-		}, ids, timeout, out.quiet())
+		}, ids, how.timeout, how.out.quiet())
 	}
-	if reported := w.report(context.WithoutCancel(ctx), e, out); reported != nil {
+	if reported := w.report(context.WithoutCancel(ctx), e, how.out); reported != nil {
 		return reported
 	}
 	return err
@@ -190,7 +203,7 @@ func (w *world) provision(ctx context.Context, t topology.Topology, standing top
 }
 
 func provision(ctx context.Context, s *store.Store, vault *custody.Custody, t topology.Topology, standing topology.Standing) error {
-	inUse, err := s.KEKs(ctx)
+	inUse, err := inUseWithout(ctx, s, standing)
 	if err != nil {
 		return err
 	}
@@ -198,13 +211,19 @@ func provision(ctx context.Context, s *store.Store, vault *custody.Custody, t to
 	if err != nil {
 		return err
 	}
+	return wiring.Provision(ctx, vault, t.Without(standing), inUse, enrolled)
+}
+
+// inUseWithout is what is in use of those who are not excluded.
+func inUseWithout(ctx context.Context, s *store.Store, standing topology.Standing) (wiring.InUse, error) {
+	inUse, err := s.KEKs(ctx)
 	for _, e := range standing.Exclusions {
 		delete(inUse, e.Site)
 		for _, nodes := range inUse {
 			delete(nodes, e.Node)
 		}
 	}
-	return wiring.Provision(ctx, vault, t.Without(standing), inUse, enrolled)
+	return inUse, err
 }
 
 func (a *app) readmitVerb() *cobra.Command {

@@ -2,13 +2,13 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"go.temporal.io/sdk/client"
 
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
-	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/store"
 )
 
@@ -29,24 +29,27 @@ func (a *app) openStoreObserved(ctx context.Context, told observe) (*store.Store
 }
 
 func (a *app) openCustody(ctx context.Context) (*custody.Custody, error) {
-	return a.openCustodyObserved(ctx, nil)
+	return a.openCustodyObserved(ctx, nil, nil)
 }
 
-func (a *app) openCustodyObserved(ctx context.Context, told observe) (*custody.Custody, error) {
-	if a.getenv("VAULT_ADDR") == "" {
-		return nil, fault.New(fault.Invalid, "connect to vault: VAULT_ADDR is not set")
+// openCustodyObserved connects to Vault and logs in, as the settings say. Log gets
+// what becomes of the login later; nil: nobody does.
+func (a *app) openCustodyObserved(ctx context.Context, told observe, log *slog.Logger) (*custody.Custody, error) {
+	config, err := custody.EnvConfig(a.getenv)
+	if err != nil {
+		return nil, err
 	}
-	c, err := custody.Open(custody.Config{
-		Address: a.getenv("VAULT_ADDR"), Token: a.getenv("VAULT_TOKEN"), Namespace: a.getenv("VAULT_NAMESPACE"),
-		CACert:  a.getenv("VAULT_CACERT"),
-		Observe: told,
-	})
+	config.Observe, config.Logger = told, log
+	c, err := custody.Open(config)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	return c, c.Ping(ctx)
+	if err := c.Ping(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.Login(ctx)
 }
 
 func (a *app) openTemporal(ctx context.Context, level string, more ...func(*client.Options)) (*wiring.TemporalClient, error) {

@@ -37,7 +37,7 @@ func (l *listed) add(name string, doc any, columns ...string) {
 
 // getKinds is what can be listed.
 func getKinds() []string {
-	return []string{"sites", "nodes", "links", "policies", "agents", "campaigns", "maintenance", "exclusions"}
+	return []string{"sites", "nodes", "links", "policies", "agents", "campaigns", "maintenance", "exclusions", "identities"}
 }
 
 func (a *app) getVerb() *cobra.Command {
@@ -54,8 +54,8 @@ func (a *app) getVerb() *cobra.Command {
 	c.Flags().StringVarP(&selector, "selector", "l", "", "sites, nodes, links and policies whose labels match, as in tier=core,region!=eu")
 	showLabels := c.Flags().Bool("show-labels", false, "a column with the labels")
 	out := formatFlag(c)
-	c.RunE = a.inWorld(func(_ context.Context, w *world, args []string) error {
-		list, err := w.list(args[0])
+	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
+		list, err := w.list(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (l *listed) only(kind string, names []string) error {
 	return nil
 }
 
-func (w *world) list(kind string) (*listed, error) {
+func (w *world) list(ctx context.Context, kind string) (*listed, error) {
 	t := w.view.Topology()
 	switch kind {
 	case "site", "sites":
@@ -194,6 +194,8 @@ func (w *world) list(kind string) (*listed, error) {
 		return maintenance(time.Now(), w.view.Standing()), nil
 	case "exclusion", "exclusions":
 		return exclusions(time.Now(), w.view.Standing()), nil
+	case "identity", "identities":
+		return w.identities(ctx)
 	}
 	kinds := getKinds()
 	return nil, fault.New(fault.Invalid, "get %q: there is no such kind: use %s or %s", kind,

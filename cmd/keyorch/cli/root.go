@@ -32,6 +32,8 @@ type app struct {
 	getenv   func(string) string
 	environ  func() []string
 	release  string
+	// identityFlag is the directory that --identity names.
+	identityFlag string
 }
 
 // Run is the whole command: arguments in, exit code out.
@@ -55,8 +57,10 @@ func (a *app) root() *cobra.Command {
 that receives accepts the new key before any node sends with it, and a link
 whose nodes do not all confirm keeps its old key.
 
-Connections are taken from the environment: ETCDCTL_ENDPOINTS, VAULT_ADDR,
-VAULT_TOKEN, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE.
+Connections are taken from the environment (ETCDCTL_ENDPOINTS, VAULT_ADDR,
+TEMPORAL_ADDRESS and the other variables of etcdctl, Vault and Temporal), and where
+that is silent from the directory that "keyorch join" made: --identity or
+KEYORCH_IDENTITY.
 
 Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 6 a server is unavailable.`,
@@ -70,6 +74,8 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.PersistentFlags().StringVar(&a.identityFlag, "identity", "", "the directory that keyorch join made (default $KEYORCH_IDENTITY)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.takeIdentity(a.getenv(envIdentity)) }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.Wrap(fault.Invalid, err, "%s", c.Name())
 	})
@@ -77,6 +83,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.abortVerb(),
 		a.planVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(), a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(),
 		a.scheduleVerb(), a.deviceVerb(), a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(),
+		a.bootstrapVerb(), a.enrollVerb(), a.joinVerb(), a.revokeVerb(),
 	)
 	return root
 }

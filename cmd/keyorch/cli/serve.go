@@ -54,15 +54,20 @@ func (a *app) workerVerb() *cobra.Command {
 			}
 			defer stop()
 		}
+		vault, err := a.openCustodyObserved(ctx, calls, log)
+		if err != nil {
+			return err
+		}
+		stopRenewing, err := a.keepIdentity(ctx, vault, log)
+		if err != nil {
+			return err
+		}
+		defer stopRenewing()
 		s, err := a.openStoreObserved(ctx, etcd)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		vault, err := a.openCustodyObserved(ctx, calls)
-		if err != nil {
-			return err
-		}
 		t, err := a.openTemporal(ctx, level, wiring.WithMetrics(m))
 		if err != nil {
 			return err
@@ -117,15 +122,23 @@ func (a *app) agentVerb() *cobra.Command {
 			}
 			defer stop()
 		}
+		if err := a.takeIdentity(a.identityOr(stateDir)); err != nil {
+			return err
+		}
+		vault, err := a.openCustodyObserved(ctx, calls, log)
+		if err != nil {
+			return err
+		}
+		stopRenewing, err := a.keepIdentity(ctx, vault, log)
+		if err != nil {
+			return err
+		}
+		defer stopRenewing()
 		s, err := a.openStoreObserved(ctx, etcd)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		vault, err := a.openCustodyObserved(ctx, calls)
-		if err != nil {
-			return err
-		}
 		agent := wiring.Agent{
 			Site: keychain.SiteID(site), StateDir: stateDir, Store: s, Custody: vault, Logger: log, Version: a.version(),
 			SimAddress: a.getenv("KEYORCH_SIM"), Metrics: m, Pulse: pulse,

@@ -27,8 +27,8 @@ func TestABadAddressToListenOnEndsAServerBeforeItConnects(t *testing.T) {
 			"9090":                {exitInvalid, "use HOST:PORT"},
 			"127.0.0.1:99999":     {exitInvalid, "is not a port"},
 			taken.Addr().String(): {exitRefused, "another process has that port"},
-			"127.0.0.1:0":         {exitInvalid, "ETCDCTL_ENDPOINTS"},
-			"":                    {exitInvalid, "ETCDCTL_ENDPOINTS"},
+			"127.0.0.1:0":         {exitInvalid, "VAULT_ADDR"},
+			"":                    {exitInvalid, "VAULT_ADDR"},
 		} {
 			for flag, opens := range map[string]string{"--metrics-listen": "answering scrapes", "--health-listen": "answering probes"} {
 				var out, errs bytes.Buffer
