@@ -59,11 +59,22 @@ func (b *Binary) Agent(ctx context.Context, site keychain.SiteID, more ...string
 	return b.start(ctx, devstack.AgentIdentity(site), "agent-"+string(site)+".log", args...)
 }
 
+// Alone starts `keyorch agent` for a site as Agent does, with nothing in its
+// environment that says where a server is or who it is.
+func (b *Binary) Alone(site keychain.SiteID, more ...string) (*Process, error) {
+	args := append([]string{"agent", "--site", string(site), "--state-dir", filepath.Join(b.Lab.Dir, "state", string(site))}, more...)
+	return b.startWith(nil, "agent-"+string(site)+".log", args...)
+}
+
 func (b *Binary) start(ctx context.Context, identity, log string, args ...string) (*Process, error) {
 	env, err := b.Lab.Stack.Env(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
+	return b.startWith(env, log, args...)
+}
+
+func (b *Binary) startWith(env []string, log string, args ...string) (*Process, error) {
 	path := filepath.Join(b.Lab.Dir, log)
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
