@@ -47,7 +47,7 @@ func (b *guestBed) startAgents(t *testing.T) (stop func()) {
 			env, err = b.stack.Env("agent." + string(site))
 			return err == nil
 		})
-		b.agents = append(b.agents, b.guest.Spawn(t, "agent-"+string(site), b.guest.HostEnv(env),
+		b.agents = append(b.agents, b.guest.Spawn(t, "agent-"+string(site), b.guest.HostEnv(t, env),
 			"keyorch", "agent", "--site", string(site), "--state-dir", "/disk/keep/"+string(site)))
 	}
 	return func() { // those of now, also after a restart

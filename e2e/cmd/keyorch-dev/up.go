@@ -28,6 +28,7 @@ const stopPatience = 20 * time.Second
 type up struct {
 	data  string
 	files []string
+	names []string
 	ui    bool
 	parts parts
 	in    io.Reader
@@ -49,13 +50,16 @@ When everything answers it prints "ready" with the addresses. Then
 
   . DIR/env
 
-makes a shell an operator's. DIR/env.worker and DIR/env.agent.SITE are the same
-for the other identities. The servers log to DIR/logs.`,
+makes a shell an operator's. DIR/env.worker, DIR/env.auditor, DIR/env.root and
+DIR/env.agent.SITE are the same for the other identities. etcd and Vault are spoken to
+over TLS, and know everybody by a certificate of DIR/identity. The servers log to
+DIR/logs.`,
 		Example: "  keyorch-dev up --data /tmp/keyorch -f examples/three-sites.yaml",
 		Args:    cobra.NoArgs,
 	}
 	c.Flags().StringVar(&u.data, "data", "", "the directory that keeps everything (required)")
 	c.Flags().StringArrayVarP(&u.files, "filename", "f", nil, "declare what this file or directory holds (may be repeated)")
+	c.Flags().StringArrayVar(&u.names, "name", nil, "a further name or address of this machine, for the certificates of the servers (may be repeated)")
 	c.Flags().BoolVar(&noWorker, "no-worker", false, "run no worker")
 	c.Flags().BoolVar(&noAgents, "no-agents", false, "run no agents")
 	c.Flags().BoolVar(&u.ui, "ui", true, "serve Temporal's web pages")
@@ -75,7 +79,7 @@ func (u up) run(ctx context.Context) (err error) {
 		return err
 	}
 	socket := simSocket(u.data)
-	o := devstack.Options{Data: u.data, UI: u.ui}
+	o := devstack.Options{Data: u.data, UI: u.ui, Names: u.names}
 	if socket != "" {
 		o.SimNetwork = "unix://" + socket
 	}

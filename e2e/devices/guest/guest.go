@@ -172,16 +172,6 @@ func (g *Guest) WriteFile(t testing.TB, path, content string, mode fs.FileMode) 
 	must(t, err)
 }
 
-// HostEnv is env with the addresses of the host's loopback as the guest has them.
-func (g *Guest) HostEnv(env []string) []string {
-	there := strings.NewReplacer("127.0.0.1", "10.0.2.2", "localhost", "10.0.2.2")
-	env = slices.Clone(env)
-	for i := range env {
-		env[i] = there.Replace(env[i])
-	}
-	return env
-}
-
 // Pair makes two namespaces, a and b, joined by a cable, with the addresses that
 // testbed.Pair gives.
 func (g *Guest) Pair(t testing.TB) (a, b testbed.Namespace) {

@@ -22,7 +22,7 @@ func TestGuest(t *testing.T) {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
 		defer srv.Close()
 		_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
-		env := g.HostEnv([]string{"A=http://127.0.0.1:" + port})
+		env := g.HostEnv(t, []string{"A=http://127.0.0.1:" + port})
 		if got := g.Run(t, "wget", "-q", "-O", "-", strings.TrimPrefix(env[0], "A=")); got != "hello" {
 			t.Errorf("got %q", got)
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyorch/keyorch/e2e/devices/guest"
 	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/store"
@@ -52,7 +53,7 @@ func start(t testing.TB) (*Stack, error) {
 	}
 	// Not t's own: the stack outlives the test that asked for it first.
 	s.server = testbed.Namespace{}.Start(outliving{TB: t}, filepath.Join(dir, "keyorch-dev.log"), nil,
-		servers, "up", "--data", s.data, "--no-agents", "--ui=false")
+		servers, "up", "--data", s.data, "--no-agents", "--ui=false", "--name", guest.Host)
 	for deadline := time.Now().Add(startPatience); ; time.Sleep(50 * time.Millisecond) {
 		if strings.Contains(testbed.Tail(s.server.Log, 2000), "ready") {
 			break
@@ -88,13 +89,13 @@ func program(dir, name string) (string, error) {
 
 // look opens a view of the store.
 func (s *Stack) look() error {
-	endpoint, err := s.variable("operator", "ETCDCTL_ENDPOINTS")
+	env, err := s.Env("operator")
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stopView = stop
-	if s.store, err = store.Open(ctx, store.Config{Endpoints: []string{endpoint}}); err != nil {
+	if s.store, err = store.Open(ctx, store.EnvConfig(lookup(env))); err != nil {
 		return err
 	}
 	s.view, err = s.store.View(ctx)
@@ -128,14 +129,16 @@ func (s *Stack) Env(identity string) ([]string, error) {
 	return env, err
 }
 
-func (s *Stack) variable(identity, name string) (string, error) {
-	env, err := s.Env(identity)
-	for _, kv := range env {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			return value, err
+// lookup is os.Getenv for an environment that is not this process's.
+func lookup(env []string) func(name string) string {
+	return func(name string) string {
+		for _, kv := range env {
+			if value, ok := strings.CutPrefix(kv, name+"="); ok {
+				return value
+			}
 		}
+		return ""
 	}
-	return "", errors.Join(err, fmt.Errorf("the environment of %s has no %s", identity, name))
 }
 
 // Said is what a verb printed and how it ended.
