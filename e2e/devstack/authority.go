@@ -129,11 +129,8 @@ func (c serverCerts) url(address string) string {
 	return "https://" + address
 }
 
-// client makes the certificate of an identity, unless dir has one that is good.
+// client makes the certificate of an identity.
 func (a *authority) client(dir identity.Directory, who identity.Identity) error {
-	if pair, err := tls.LoadX509KeyPair(dir.Cert(), dir.Key()); err == nil && a.vouches(pair.Leaf) {
-		return nil
-	}
 	if err := os.MkdirAll(string(dir), 0o700); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "make certificate of %s", who)
 	}
@@ -149,9 +146,11 @@ func (a *authority) client(dir identity.Directory, who identity.Identity) error 
 	}, dir.Cert(), dir.Key())
 }
 
-// vouches reports whether a certificate is this authority's, and good for now.
-func (a *authority) vouches(leaf *x509.Certificate) bool {
-	return leaf.CheckSignatureFrom(a.cert) == nil && time.Now().Before(leaf.NotAfter)
+// vouchesFor reports whether dir has a certificate of this authority that is good for
+// now.
+func (a *authority) vouchesFor(dir identity.Directory) bool {
+	pair, err := tls.LoadX509KeyPair(dir.Cert(), dir.Key())
+	return err == nil && pair.Leaf.CheckSignatureFrom(a.cert) == nil && time.Now().Before(pair.Leaf.NotAfter)
 }
 
 func (a *authority) issue(template *x509.Certificate, certFile, keyFile string) error {

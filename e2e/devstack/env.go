@@ -18,7 +18,7 @@ func (s *Stack) AgentToken(ctx context.Context, site keychain.SiteID) (string, e
 // AgentIdentity(site), as KEY=VALUE. An agent gets no way to Temporal: it has no
 // business there. Any other identity is Invalid.
 func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
-	etcd, err := s.EtcdAs(identity)
+	etcd, err := s.EtcdAs(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
 	}
 	env := []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint, "VAULT_ADDR=" + s.VaultAddress, "VAULT_TOKEN=" + token}
 	if !s.plain {
-		env = append(env, "ETCDCTL_CACERT="+etcd.CACert, "ETCDCTL_CERT="+etcd.Cert, "ETCDCTL_KEY="+etcd.Key, "VAULT_CACERT="+s.caFile())
+		env = append(env, "ETCDCTL_CACERT="+etcd.Files.CA, "ETCDCTL_CERT="+etcd.Files.Cert, "ETCDCTL_KEY="+etcd.Files.Key, "VAULT_CACERT="+s.caFile())
 	}
 	if !strings.HasPrefix(identity, agentIdentity) {
 		return append(env, "TEMPORAL_ADDRESS="+s.TemporalAddress, "TEMPORAL_NAMESPACE="+s.TemporalNamespace), nil

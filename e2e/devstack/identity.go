@@ -57,29 +57,47 @@ func identityOf(name string) (identity.Identity, error) {
 	return agent, agent.Valid()
 }
 
-// enrol makes the certificate of an identity, unless it has one.
-func (s *Stack) enrol(name string) (identity.Directory, error) {
+// directory is where the certificate of an identity is.
+func (s *Stack) directory(who identity.Identity) identity.Directory {
+	return identity.Directory(filepath.Join(s.Data, "identity", who.CommonName()))
+}
+
+// enrol lets an identity into etcd and makes its certificate, the first time. Later
+// nothing is done: whoever was revoked since then stays out.
+func (s *Stack) enrol(ctx context.Context, name string) (identity.Directory, error) {
 	who, err := identityOf(name)
 	if err != nil {
 		return "", err
 	}
-	dir := identity.Directory(filepath.Join(s.Data, "identity", who.CommonName()))
+	dir := s.directory(who)
 	s.enrolling.Lock()
 	defer s.enrolling.Unlock()
+	if s.authority.vouchesFor(dir) {
+		return dir, nil
+	}
+	if who.Role == identity.Agent { // the others are there since the start
+		err := s.asRoot(ctx, func(root *store.Store) error {
+			_, err := root.Admit(ctx, who)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
 	return dir, s.authority.client(dir, who)
 }
 
 // EtcdAs is how an identity opens the store.
-func (s *Stack) EtcdAs(name string) (store.Config, error) {
-	c := store.Config{Endpoints: []string{s.EtcdEndpoint}}
+func (s *Stack) EtcdAs(ctx context.Context, name string) (store.Config, error) {
+	c := store.Config{Endpoints: []string{s.EtcdEndpoint}, Plain: s.plain}
 	if s.plain {
 		return c, nil
 	}
-	dir, err := s.enrol(name)
+	dir, err := s.enrol(ctx, name)
 	if err != nil {
 		return store.Config{}, err
 	}
-	c.CACert, c.Cert, c.Key = dir.CA(), dir.Cert(), dir.Key()
+	c.Files = dir.Files()
 	return c, nil
 }
 
@@ -114,13 +132,13 @@ func (s *Stack) caFile() string {
 
 // EtcdClient is etcd's own client as an identity, for what the store does not offer.
 func (s *Stack) EtcdClient(ctx context.Context, name string) (*clientv3.Client, error) {
-	as, err := s.EtcdAs(name)
+	as, err := s.EtcdAs(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	c := clientv3.Config{Context: ctx, Endpoints: as.Endpoints, DialTimeout: dialTimeout}
 	if !s.plain {
-		info := transport.TLSInfo{CertFile: as.Cert, KeyFile: as.Key, TrustedCAFile: as.CACert}
+		info := transport.TLSInfo{CertFile: as.Files.Cert, KeyFile: as.Files.Key, TrustedCAFile: as.Files.CA}
 		if c.TLS, err = info.ClientConfig(); err != nil {
 			return nil, fault.Wrap(fault.Invalid, err, "open etcd client as %s", name)
 		}

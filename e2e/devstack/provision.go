@@ -25,7 +25,7 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 	if err != nil {
 		return err
 	}
-	etcd, err := s.EtcdAs(Operator)
+	etcd, err := s.EtcdAs(ctx, Operator)
 	if err != nil {
 		return err
 	}

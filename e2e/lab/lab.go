@@ -110,7 +110,7 @@ func (l *Lab) Store(ctx context.Context) (*store.Store, error) {
 
 // StoreAs opens the lab's store as an identity of its stack.
 func (l *Lab) StoreAs(ctx context.Context, identity string) (*store.Store, error) {
-	c, err := l.Stack.EtcdAs(identity)
+	c, err := l.Stack.EtcdAs(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
