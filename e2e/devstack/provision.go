@@ -56,7 +56,7 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 // enrolAgents writes down that the agents of t's sites are enrolled, for "keyorch
 // apply", and gives them.
 func (s *Stack) enrolAgents(ctx context.Context, t topology.Topology) ([]identity.Identity, error) {
-	etcd, err := s.EtcdAs(Root)
+	etcd, err := s.EtcdAs(ctx, Root)
 	if err != nil {
 		return nil, err
 	}

@@ -16,13 +16,9 @@ import (
 	"github.com/keyorch/keyorch/identity"
 )
 
-const (
-	transitMount = "transit"
-	pkiMount     = "keyorch-pki"
-	// tokenPeriod is how long a token lives when nobody renews it. Each start of
-	// the stack looks whether the tokens still live.
-	tokenPeriod = "8760h"
-)
+// tokenPeriod is how long a token lives when nobody renews it. Each start of the
+// stack looks whether the tokens still live.
+const tokenPeriod = "8760h"
 
 // tokens hands out Vault tokens, one for each identity, and keeps them in the data
 // directory so that they are the same after a restart.
@@ -46,20 +42,15 @@ func (s *Stack) prepareVault(ctx context.Context) error {
 	if err := readJSON(s.tokens.path, &s.tokens.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Invalid, err, "read vault tokens")
 	}
-	if err := s.mount(ctx, root); err != nil {
+	if err := s.bringAuthority(ctx, root); err != nil {
 		return err
 	}
-	as, err := custody.Open(custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: s.RootToken, Mount: transitMount})
+	admin, err := custody.Open(custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: s.RootToken})
 	if err != nil {
 		return err
 	}
-	for role, hcl := range map[identity.Role]string{
-		identity.Worker:   custody.WorkerPolicy(transitMount),
-		identity.Operator: custody.OperatorPolicy(transitMount),
-	} {
-		if err := as.WritePolicy(ctx, string(role), hcl); err != nil {
-			return err
-		}
+	if _, err := (custody.Administration{Vault: admin}).Bootstrap(ctx, nil); err != nil {
+		return err
 	}
 	if s.WorkerToken, err = s.token(ctx, Worker); err != nil {
 		return err
@@ -83,37 +74,32 @@ func (s *Stack) rootClient() (*api.Client, error) {
 	return client, nil
 }
 
-// mount mounts Transit and, with the stack's own authority in it, PKI.
-func (s *Stack) mount(ctx context.Context, root *api.Client) error {
+// bringAuthority mounts PKI with the stack's own authority in it, so that what Vault
+// signs opens etcd.
+func (s *Stack) bringAuthority(ctx context.Context, root *api.Client) error {
 	mounts, err := root.Sys().ListMountsWithContext(ctx)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "list mounts of vault")
 	}
-	if mounts[transitMount+"/"] == nil {
-		if err := root.Sys().MountWithContext(ctx, transitMount, &api.MountInput{Type: "transit"}); err != nil {
-			return fault.Wrap(fault.Unavailable, err, "mount transit in vault")
+	mount := custody.Paths{}.Whole().PKI
+	if mounts[mount+"/"] == nil {
+		if err := root.Sys().MountWithContext(ctx, mount, &api.MountInput{Type: "pki", Config: api.MountConfigInput{MaxLeaseTTL: tokenPeriod}}); err != nil {
+			return fault.Wrap(fault.Unavailable, err, "mount pki in vault")
 		}
 	}
-	if s.plain || mounts[pkiMount+"/"] != nil {
-		return nil
+	issuers, err := root.Logical().ListWithContext(ctx, mount+"/issuers")
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "list who signs in vault")
 	}
-	if err := root.Sys().MountWithContext(ctx, pkiMount, &api.MountInput{Type: "pki"}); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "mount pki in vault")
+	if s.plain || issuers != nil {
+		return nil
 	}
 	bundle, err := s.authority.bundle()
 	if err != nil {
 		return err
 	}
-	_, err = root.Logical().WriteWithContext(ctx, pkiMount+"/config/ca", map[string]any{"pem_bundle": bundle})
+	_, err = root.Logical().WriteWithContext(ctx, mount+"/config/ca", map[string]any{"pem_bundle": bundle})
 	return fault.Wrap(fault.Unavailable, err, "give vault the certificate authority")
-}
-
-// policyOf is the name of an identity's policy. An agent's is custody's.
-func policyOf(who identity.Identity) string {
-	if who.Role == identity.Agent {
-		return custody.AgentPolicyName(who.Site)
-	}
-	return string(who.Role)
 }
 
 // of gives the token of an identity: the kept one while it lives, else a new one,
@@ -132,7 +118,7 @@ func (t *tokens) of(ctx context.Context, who identity.Identity) (string, error) 
 		}
 	}
 	made, err := t.root.Auth().Token().CreateOrphanWithContext(ctx, &api.TokenCreateRequest{
-		Policies: []string{policyOf(who)},
+		Policies: []string{custody.PolicyName(who)},
 		Period:   tokenPeriod,
 		// The default policy has templates, which Vault fills in anew for every
 		// request: that was more than half of what a request cost.
