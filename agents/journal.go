@@ -230,13 +230,19 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 }
 
 func read(tx *bbolt.Tx, node keychain.NodeID, link keychain.LinkID) (entry, error) {
-	var e entry
 	doc := tx.Bucket([]byte(linksBucket)).Get(entryKey(node, link))
 	if doc == nil {
-		return e, nil
+		return entry{}, nil
 	}
+	return decode(doc)
+}
+
+var errDamaged = errors.New("the file is damaged")
+
+func decode(doc []byte) (entry, error) {
+	var e entry
 	if err := json.Unmarshal(doc, &e); err != nil {
-		return entry{}, errors.New("the file is damaged")
+		return entry{}, errDamaged
 	}
 	return e, nil
 }

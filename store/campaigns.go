@@ -131,16 +131,19 @@ func (s *Store) Batches(ctx context.Context, name string, first, count int) ([]c
 	if end <= maxBatch {
 		sp.to = s.keys.batch(name, end)
 	}
-	return readAll(ctx, s, sp, func(e entry) (campaign.Batch, error) {
-		var b campaign.Batch
-		if err := decode(e, &b); err != nil {
-			return b, err
-		}
-		if s.keys.batch(name, b.Number) != e.key {
-			return b, broken(e.key)
-		}
-		return b, nil
-	})
+	return readAll(ctx, s, sp, func(e entry) (campaign.Batch, error) { return s.batch(name, e) })
+}
+
+// batch reads a batch of a campaign.
+func (s *Store) batch(name string, e entry) (campaign.Batch, error) {
+	var b campaign.Batch
+	if err := decode(e, &b); err != nil {
+		return campaign.Batch{}, err
+	}
+	if s.keys.batch(name, b.Number) != e.key {
+		return campaign.Batch{}, broken(e.key)
+	}
+	return b, nil
 }
 
 // readAll reads every document of a span, in the order of the keys. A broken one

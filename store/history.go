@@ -27,21 +27,24 @@ func (s *Store) History(ctx context.Context, id keychain.LinkID) ([]link.Entry, 
 	if err := validNames(id); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "read the history of %q", id)
 	}
-	entries, err := readAll(ctx, s, s.keys.past(id), func(e entry) (link.Entry, error) {
-		var past link.Entry
-		if err := decode(e, &past); err != nil {
-			return link.Entry{}, err
-		}
-		if s.keys.entry(past.Link, past.Turn) != e.key {
-			return link.Entry{}, broken(e.key)
-		}
-		return past, nil
-	})
+	entries, err := readAll(ctx, s, s.keys.past(id), s.past)
 	if n := len(entries); n > 0 {
 		now := entries[n-1].Turn
 		entries = slices.DeleteFunc(entries, func(past link.Entry) bool { return past.Turn+HistoryKept <= now })
 	}
 	return entries, err
+}
+
+// past reads one entry of a history.
+func (s *Store) past(e entry) (link.Entry, error) {
+	var past link.Entry
+	if err := decode(e, &past); err != nil {
+		return link.Entry{}, err
+	}
+	if s.keys.entry(past.Link, past.Turn) != e.key {
+		return link.Entry{}, broken(e.key)
+	}
+	return past, nil
 }
 
 // addPast puts an entry into the link's history when the change enters a new Turn,

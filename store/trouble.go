@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -114,7 +117,12 @@ func decode(e entry, into any) error {
 	return nil
 }
 
+// broken names the key of a broken document. Whoever may write below one folder
+// chooses the rest of the key, which must not act on the operator's terminal.
 func broken(key string) error {
+	if strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
+		key = strconv.QuoteToASCII(key)
+	}
 	return fault.New(fault.Mismatch, "read %s: the document is broken: mend or delete it with etcdctl", key)
 }
 

@@ -64,14 +64,22 @@ func (o orderFollower) apply(changes []change, _ int64) {
 }
 
 func (o orderFollower) add(u *OrderUpdate, e entry) {
-	var order Order
-	err := decode(e, &order)
-	if err == nil && o.keys.order(order.Site, order.Node, order.Link) != e.key {
-		err = broken(e.key)
-	}
+	order, err := o.keys.ordered(e)
 	if err != nil {
 		u.Broken = append(u.Broken, err)
 		return
 	}
 	u.Orders = append(u.Orders, order)
+}
+
+// ordered reads an order.
+func (l layout) ordered(e entry) (Order, error) {
+	var order Order
+	if err := decode(e, &order); err != nil {
+		return Order{}, err
+	}
+	if l.order(order.Site, order.Node, order.Link) != e.key {
+		return Order{}, broken(e.key)
+	}
+	return order, nil
 }
