@@ -3,8 +3,9 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 30s
 
-.PHONY: build demo test test-chart test-devices race verify generate bench clean
+.PHONY: build demo test test-chart test-devices race fuzz vuln verify generate bench clean
 
 build: ## bin/keyorch and bin/keyorch-dev
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/keyorch ./cmd/keyorch
@@ -28,6 +29,12 @@ test-devices: build ## real devices under counted traffic; it needs root, and in
 
 race: ## the product's own tests under the race detector
 	$(GO) test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME; what they find stays in testdata/fuzz
+	cd tools && $(GO) run ./fuzz -C .. -time $(FUZZTIME)
+
+vuln: ## known vulnerabilities, against what docs/security/vulnerabilities.md explains
+	cd tools/vuln && $(GO) run . -C ../..
 
 verify: ## format, tidy, vet, lint, determinism of workflows, generated files, import directions
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }

@@ -35,6 +35,9 @@ var seeds = [][2]string{
 	{"/topology/link/l", `{"apiVersion":"keyorch/v1","kind":"Link","metadata":{"name":"l"},"spec":{"upstream":["a"],"downstream":["b"]}}`},
 	{"/topology/policy/p", `{"apiVersion":"keyorch/v1","kind":"Policy","metadata":{"name":"p"},"spec":{"quorum":"50%","windows":[{"from":"22:00","to":"04:00"}]}}`},
 	{"/topology/link/l", strings.Repeat(`{"a":`, 10000)},
+	{"/topology/node/dc2/b", `{"apiVersion":"keyorch/v1","kind":"Node","metadata":{"name":"b"},"spec":{"site":"dc2","device":{"kind":"sim"}}}`},
+	{"/enrolments/keyorch-agent.dc2", `{"identity":{"role":"keyorch-agent","site":"dc2","generation":1},"auth":"cert","at":"2026-11-28T12:00:00Z","by":"root","revoked_at":"2026-11-28T13:00:00Z"}`},
+	{"/enrolments/keyorch-agent.dc2", `{"identity":{"role":"root","site":"dc2"}}`},
 	{"/unheard-of/x", `{}`},
 	{"", ``},
 }
@@ -64,6 +67,7 @@ func FuzzDocuments(f *testing.F) {
 			readAs(t, e, func(e entry) (campaign.Batch, error) { return s.batch(p.names[0], e) })
 			readAs(t, e, s.past)
 			readAs(t, e, s.keys.ordered)
+			readAs(t, e, s.enrolment)
 			readAs(t, e, (&Tenure{s: s, known: map[keychain.LinkID]known{}}).learn)
 			d := make(declared)
 			complains(t, e, d.put(s.keys, e))
