@@ -32,6 +32,7 @@ var outside = map[string]string{
 	"identity":               "common names, join tokens, files of certificates and connections",
 	"keychain":               "KCVs and names",
 	"link":                   "reports of nodes, in any order",
+	"sealing":                "files of codec keys, and payloads of Temporal",
 	"store":                  "every document and key in etcd",
 	"topology":               "documents of operators, selectors and amounts",
 }
@@ -41,6 +42,7 @@ var outside = map[string]string{
 var inside = map[string]string{
 	"campaign":                          "KCVs, by keychain, which has one",
 	"cmd/keyorch/cli":                   "it reads back what it wrote itself, and one flag of its user's",
+	"cmd/keyorch/wiring":                "whether a file of authorities is PEM at all; crypto/x509 reads it",
 	"custody":                           "Vault's answers: one call of encoding/json into a struct; the trouble tests send what is no answer of Vault's",
 	"devices/macsec":                    "names of keys, by devices/keying, which has one",
 	"devices/netconf/client/clienttest": "a server for tests",
