@@ -23,10 +23,14 @@ import (
 	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/e2e/devstack"
+	"github.com/keyorch/keyorch/fault"
 )
 
 // apiKey is planted to be looked for in everything that is printed.
 const apiKey = "tmprl-0123456789-planted-api-key"
+
+// connected is what a verb says that has asked Temporal for a schedule.
+const connected = "there is none under that name"
 
 // served is a Temporal with TLS.
 type served struct {
@@ -124,7 +128,7 @@ func TestMutualTLS(t *testing.T) {
 		code int
 		says string
 	}{
-		"all is well":           {s.with(good), 0, ""},
+		"all is well":           {s.with(good), 2, connected},
 		"no TLS":                {map[string]string{"TEMPORAL_ADDRESS": s.address}, 2, "wants TLS: set TEMPORAL_TLS=true"},
 		"no client certificate": {s.with(pair{}), 3, "refuses the client certificate, or wants one"},
 		"another's certificate": {s.with(foreign), 3, "refuses the client certificate, or wants one"},
@@ -137,13 +141,13 @@ func TestMutualTLS(t *testing.T) {
 		"an unknown authority":  {s.with(good, "TEMPORAL_TLS_SERVER_CA_CERT_PATH="+other.file()), 3, "signed by an authority that is not known here"},
 		"the system's":          {s.with(good, "TEMPORAL_TLS_SERVER_CA_CERT_PATH="), 3, "signed by an authority that is not known here"},
 		"another name":          {s.with(good, "TEMPORAL_TLS_SERVER_NAME=wrong.test"), 3, "is not for the name wrong.test"},
-		"a name of its own":     {s.with(good, "TEMPORAL_TLS_SERVER_NAME=temporal.test"), 0, ""},
+		"a name of its own":     {s.with(good, "TEMPORAL_TLS_SERVER_NAME=temporal.test"), 2, connected},
 		"no such namespace":     {s.with(good, "TEMPORAL_NAMESPACE=nowhere"), 2, "temporal operator namespace create --namespace nowhere"},
 		"a malformed address":   {s.with(good, "TEMPORAL_ADDRESS=https://temporal.test:7233/"), 2, "is not HOST:PORT"},
 		"no port":               {s.with(good, "TEMPORAL_ADDRESS=temporal.test"), 2, "is not HOST:PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, said := keyorch(t, c.env, "schedule", "list")
+			code, said := keyorch(t, c.env, "schedule", "delete", "nothing")
 			if code != c.code || !strings.Contains(said, c.says) {
 				t.Errorf("exit %d, want %d: %s", code, c.code, said)
 			}
@@ -197,8 +201,8 @@ func TestAPIKeys(t *testing.T) {
 		code int
 		says string
 	}{
-		"the right one":     {s.with(pair{}, "TEMPORAL_API_KEY="+apiKey), 0, ""},
-		"in a file":         {map[string]string{"TEMPORAL_CONFIG_FILE": file, "TEMPORAL_PROFILE": "cloud"}, 0, ""},
+		"the right one":     {s.with(pair{}, "TEMPORAL_API_KEY="+apiKey), 2, connected},
+		"in a file":         {map[string]string{"TEMPORAL_CONFIG_FILE": file, "TEMPORAL_PROFILE": "cloud"}, 2, connected},
 		"another profile":   {map[string]string{"TEMPORAL_CONFIG_FILE": file, "TEMPORAL_PROFILE": "lab"}, 2, `has no profile "lab"`},
 		"a broken file":     {map[string]string{"TEMPORAL_CONFIG_FILE": broken}, 2, "the configuration file is malformed"},
 		"no file":           {map[string]string{"TEMPORAL_CONFIG_FILE": file + ".gone"}, 2, "there is no "},
@@ -208,7 +212,7 @@ func TestAPIKeys(t *testing.T) {
 		"in clear, far off": {map[string]string{"TEMPORAL_ADDRESS": "192.0.2.1:7233", "TEMPORAL_TLS": "false", "TEMPORAL_API_KEY": apiKey}, 2, "the API key would travel in clear"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, said := keyorch(t, c.env, "schedule", "list")
+			code, said := keyorch(t, c.env, "schedule", "delete", "nothing")
 			if code != c.code || !strings.Contains(said, c.says) {
 				t.Errorf("exit %d, want %d: %s", code, c.code, said)
 			}
@@ -216,7 +220,7 @@ func TestAPIKeys(t *testing.T) {
 	}
 	t.Run("it is withdrawn", func(t *testing.T) {
 		s.guard.wants("a newer one")
-		if code, said := keyorch(t, s.with(pair{}, "TEMPORAL_API_KEY="+apiKey), "schedule", "list"); code != 3 {
+		if code, said := keyorch(t, s.with(pair{}, "TEMPORAL_API_KEY="+apiKey), "schedule", "delete", "nothing"); code != 3 {
 			t.Errorf("exit %d: %s", code, said)
 		}
 	})
@@ -236,22 +240,42 @@ func TestAPlainServer(t *testing.T) {
 		code int
 		says string
 	}{
-		"as before":        {map[string]string{"TEMPORAL_ADDRESS": address}, 0, ""},
+		"as before":        {map[string]string{"TEMPORAL_ADDRESS": address}, 2, connected},
 		"TLS asked for":    {map[string]string{"TEMPORAL_ADDRESS": address, "TEMPORAL_TLS": "true"}, 2, "does not speak TLS: set TEMPORAL_TLS=false"},
 		"with an API key":  {map[string]string{"TEMPORAL_ADDRESS": address, "TEMPORAL_API_KEY": apiKey}, 2, "does not speak TLS"},
 		"away":             {map[string]string{"TEMPORAL_ADDRESS": gone}, 6, "does not answer"},
 		"away, with TLS":   {map[string]string{"TEMPORAL_ADDRESS": gone, "TEMPORAL_TLS": "true"}, 6, "does not answer"},
 		"no codec file":    {map[string]string{"TEMPORAL_ADDRESS": address, "KEYORCH_TEMPORAL_CODEC": "/nowhere/keys"}, 2, "there is no /nowhere/keys"},
-		"a gRPC name":      {map[string]string{"TEMPORAL_ADDRESS": "passthrough:///" + address}, 0, ""},
+		"a gRPC name":      {map[string]string{"TEMPORAL_ADDRESS": "passthrough:///" + address}, 2, connected},
 		"an unknown host":  {map[string]string{"TEMPORAL_ADDRESS": "temporal.invalid:7233"}, 6, "temporal.invalid"},
 		"another protocol": {map[string]string{"TEMPORAL_ADDRESS": "http://" + address}, 2, "is not HOST:PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, said := keyorch(t, c.env, "schedule", "list")
+			code, said := keyorch(t, c.env, "schedule", "delete", "nothing")
 			if code != c.code || !strings.Contains(said, c.says) {
 				t.Errorf("exit %d, want %d: %s", code, c.code, said)
 			}
 		})
+	}
+}
+
+// TestANamespaceIsMade once, and says so only then.
+func TestANamespaceIsMade(t *testing.T) {
+	address, stop, err := devstack.StartTemporal(t.Context(), t.TempDir(), devstack.TemporalOptions{})
+	must(t, err)
+	defer func() { _ = stop() }()
+	temporal := wiring.Temporal{Profile: envconfig.ClientConfigProfile{Address: address, Namespace: "keyorch"}}
+	for _, c := range []struct{ dry, missing bool }{{true, true}, {false, true}, {true, false}, {false, false}} {
+		if missing, err := temporal.MakeNamespace(t.Context(), c.dry); err != nil || missing != c.missing {
+			t.Errorf("dry %v: missing %v, %v; want %v", c.dry, missing, err, c.missing)
+		}
+	}
+	c, err := temporal.Dial(t.Context(), slog.New(slog.DiscardHandler))
+	must(t, err)
+	c.Close()
+	temporal.Profile.Address = "127.0.0.1:1"
+	if _, err := temporal.MakeNamespace(t.Context(), false); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a server that is away: %v", err)
 	}
 }
 

@@ -77,8 +77,7 @@ func lookInto(ctx context.Context, o client.Options) error {
 	conf.NextProtos = []string{"h2"}
 	err = shakeHands(ctx, tls.Client(conn, conf))
 	if !given {
-		var refused tls.AlertError
-		if err == nil || errors.As(err, &refused) {
+		if err == nil || alerted(err) {
 			return fault.New(fault.Invalid, "connect to temporal: %s wants TLS: set TEMPORAL_TLS=true, and %s when its authority is your own", o.HostPort, caVariable)
 		}
 		return nil
@@ -95,12 +94,17 @@ func shakeHands(ctx context.Context, c *tls.Conn) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetReadDeadline(deadline)
 	}
-	_, err := c.Read(make([]byte, 1))
-	var refused tls.AlertError
-	if errors.As(err, &refused) {
+	if _, err := c.Read(make([]byte, 1)); alerted(err) {
 		return err
 	}
 	return nil
+}
+
+// alerted reports whether the other side has ended a handshake, and said so. The type
+// that crypto/tls has for it is not exported.
+func alerted(err error) bool {
+	said := (*net.OpError)(nil)
+	return errors.As(err, &said) && said.Op == "remote error"
 }
 
 // tlsFault is what is wrong with a handshake.
@@ -111,7 +115,6 @@ func tlsFault(address, name string, err error) error {
 		unknown   x509.UnknownAuthorityError
 		misnamed  x509.HostnameError
 		invalid   x509.CertificateInvalidError
-		refused   tls.AlertError
 		malformed *tls.CertificateVerificationError
 	)
 	switch {
@@ -129,7 +132,7 @@ func tlsFault(address, name string, err error) error {
 		return fault.New(fault.Refused, "connect to temporal: the certificate of %s has expired, or is not valid yet: have it renewed, and compare the clocks", address)
 	case errors.As(err, &invalid), errors.As(err, &malformed):
 		return fault.New(fault.Refused, "connect to temporal: the certificate of %s is not one for a server", address)
-	case errors.As(err, &refused):
+	case alerted(err):
 		return fault.New(fault.Refused, "connect to temporal: %s refuses the client certificate, or wants one: set %s and %s to one whose authority it knows",
 			address, certVariable, keyVariable)
 	}
