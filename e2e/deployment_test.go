@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/e2e/lab"
 	"github.com/keyorch/keyorch/link"
 )
@@ -66,14 +67,17 @@ func TestADeployBreaksNoRotation(t *testing.T) {
 		for _, phase := range []link.Phase{link.Staging, link.Switching, link.Draining} {
 			w.run(deploy.name+" in "+phase.String(), func(t *testing.T) {
 				before := w.record("dc1-dc2").State.To.Epoch
-				ended := w.rotating("--all")
+				ended := w.rotating("dc1-dc2", "dc2-dc1")
 				w.untilPhase("dc1-dc2", phase)
 				owner := w.record("dc1-dc2").Owner
+				w.agents["dc1"].Kill() // so that it cannot end before the deploy has
+				w.agents["dc2"].Kill()
 				deploy.replace(deploy.to)
+				w.startAgent("dc1")
+				w.startAgent("dc2")
 				ended(0)
-				for _, l := range w.topo.Links {
-					w.settled(l.Name, before+1)
-				}
+				w.settled("dc1-dc2", before+1)
+				w.settled("dc2-dc1", before+1)
 				d, err := c.DescribeWorkflowExecution(t.Context(), owner, "")
 				must(t, err)
 				if is := d.GetWorkflowExecutionInfo().GetVersioningInfo().GetDeploymentVersion().GetBuildId(); is != deploy.to {
@@ -109,14 +113,14 @@ func (w *world) goesBack(c client.Client) {
 	w.worker.Kill()
 	w.worker = w.versioned("v1.0.0")
 	w.logged("a newer version is current")
-	w.rotate(4, "dc1-dc2", "--timeout", "3s")
+	waits := w.rotate(4, "dc1-dc2", "--timeout", "3s").Campaign
 	if is := w.current(c); is != newest {
 		w.t.Fatalf("%s is current, want %s", is, newest)
 	}
 	w.worker.Kill()
 	w.worker = w.versioned("v1.0.0", "--allow-downgrade")
 	w.becomes(c, "v1.0.0")
-	w.settled("dc1-dc2", w.record("dc1-dc2").State.To.Epoch)
+	w.is(waits, campaign.Ended)
 	w.noLoss()
 }
 
