@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -128,6 +129,14 @@ func (w *world) liveSealed(t *testing.T) {
 	mended := w.record("nauru-palau").State.To.Epoch
 	w.Lab.Network.Node("nauru-1").RebootLosingKeys()
 	w.settled("nauru-palau", mended+1)
+	c := w.dialled()
+	w.eventually("a workflow that mends is listed", func() bool {
+		listed, err := c.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{PageSize: 1000})
+		must(t, err)
+		return slices.ContainsFunc(listed.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
+			return strings.HasPrefix(e.GetExecution().GetWorkflowId(), "mend-")
+		})
+	})
 
 	sealed := w.Env
 	w.Env = nil

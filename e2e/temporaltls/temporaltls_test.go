@@ -266,15 +266,15 @@ func TestANamespaceIsMade(t *testing.T) {
 	defer func() { _ = stop() }()
 	temporal := wiring.Temporal{Profile: envconfig.ClientConfigProfile{Address: address, Namespace: "keyorch"}}
 	for _, c := range []struct{ dry, missing bool }{{true, true}, {false, true}, {true, false}, {false, false}} {
-		if missing, err := temporal.MakeNamespace(t.Context(), c.dry); err != nil || missing != c.missing {
-			t.Errorf("dry %v: missing %v, %v; want %v", c.dry, missing, err, c.missing)
+		if _, made, err := temporal.EnsureNamespace(t.Context(), 72*time.Hour, c.dry); err != nil || made != c.missing {
+			t.Errorf("dry %v: missing %v, %v; want %v", c.dry, made, err, c.missing)
 		}
 	}
 	c, err := temporal.Dial(t.Context(), slog.New(slog.DiscardHandler))
 	must(t, err)
 	c.Close()
 	temporal.Profile.Address = "127.0.0.1:1"
-	if _, err := temporal.MakeNamespace(t.Context(), false); !fault.Is(err, fault.Unavailable) {
+	if _, _, err := temporal.EnsureNamespace(t.Context(), 72*time.Hour, false); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a server that is away: %v", err)
 	}
 }
