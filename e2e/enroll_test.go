@@ -94,7 +94,7 @@ func TestASiteJoinsAndIsShutOut(t *testing.T) {
 		}
 	})
 	w.run("secrets are the owner's alone", func(t *testing.T) { ownersAlone(t, append([]string{tokens["dc2"]}, dirs["dc1"])...) })
-	said := w.administrator(0, "revoke", "dc3", "--reason", "stolen")
+	said := w.administrator(3, "revoke", "dc3", "--reason", "stolen") // last has an empty side
 	if !strings.Contains(said.Out, "is shut out") {
 		t.Errorf("%s", said.Out)
 	}
