@@ -281,6 +281,10 @@ func TestNoKeyReachesTemporalOrEtcd(t *testing.T) {
 	for m := range activities.Methods() {
 		roots = append(roots, signature(m.Type)[1:]...)
 	}
+	roots = append(roots, signature(reflect.TypeOf(workflows.Rewrap))...)
+	for m := range reflect.TypeFor[*workflows.Resealing]().Methods() {
+		roots = append(roots, signature(m.Type)[1:]...)
+	}
 	if len(roots) < 6 {
 		t.Fatal("found too few payload types to be true:", roots)
 	}

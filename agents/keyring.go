@@ -17,16 +17,24 @@ import (
 // keyring keeps the keys that the site's orders name, opened when one is first
 // needed, and wipes a key when no order names it any more. So a key that a
 // device has lost is put back also while Vault is away.
+//
+// An epoch has one key, however it is wrapped: one that was opened stays open when
+// its KEK is rotated and it is wrapped anew.
 type keyring struct {
 	custody Unwrapper
 	mu      sync.Mutex
-	keys    map[named]*kept
+	keys    map[generation]*kept
+}
+
+// generation is what names a key for good.
+type generation struct {
+	link  keychain.LinkID
+	epoch keychain.Epoch
 }
 
 // named is one key as an order names it.
 type named struct {
-	link    keychain.LinkID
-	epoch   keychain.Epoch
+	generation
 	wrapped keychain.Wrapped
 }
 
@@ -38,7 +46,7 @@ type kept struct {
 }
 
 func newKeyring(c Unwrapper) *keyring {
-	return &keyring{custody: c, keys: make(map[named]*kept)}
+	return &keyring{custody: c, keys: make(map[generation]*kept)}
 }
 
 // hold keeps the keys that o names until release: an order holds them while it
@@ -51,12 +59,12 @@ func (r *keyring) hold(o store.Order) []named {
 		if w.IsZero() {
 			continue
 		}
-		n := named{o.Link, w.Epoch, w.Wrapped}
+		n := named{generation{o.Link, w.Epoch}, w.Wrapped}
 		names = append(names, n)
-		if r.keys[n] == nil {
-			r.keys[n] = &kept{turn: make(chan struct{}, 1)}
+		if r.keys[n.generation] == nil {
+			r.keys[n.generation] = &kept{turn: make(chan struct{}, 1)}
 		}
-		r.keys[n].holds++
+		r.keys[n.generation].holds++
 	}
 	return names
 }
@@ -65,9 +73,9 @@ func (r *keyring) release(names []named) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range names {
-		k := r.keys[n]
+		k := r.keys[n.generation]
 		if k.holds--; k.holds == 0 {
-			delete(r.keys, n)
+			delete(r.keys, n.generation)
 			k.key.Wipe()
 		}
 	}
@@ -81,7 +89,7 @@ func (r *keyring) open(ctx context.Context, n named, want keychain.KCV) (secret.
 		return secret.Key{}, fault.New(fault.Invalid, "open epoch %d of %s: the order has no wrapped key", n.epoch, n.link)
 	}
 	r.mu.Lock()
-	k := r.keys[n]
+	k := r.keys[n.generation]
 	r.mu.Unlock()
 	select {
 	case k.turn <- struct{}{}:
@@ -116,7 +124,7 @@ const withheld = "the message held key bytes and is withheld"
 func (r *keyring) scrub(text string, names []named) string {
 	for _, n := range names {
 		r.mu.Lock()
-		k := r.keys[n]
+		k := r.keys[n.generation]
 		r.mu.Unlock()
 		select {
 		case k.turn <- struct{}{}:

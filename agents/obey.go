@@ -212,7 +212,7 @@ func (a *attempt) opener(w store.Wanted) func(context.Context) (secret.Key, erro
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(a.live, cancel)()
-		key, err := a.keys.open(ctx, named{a.order.Link, w.Epoch, w.Wrapped}, w.KCV)
+		key, err := a.keys.open(ctx, named{generation{a.order.Link, w.Epoch}, w.Wrapped}, w.KCV)
 		if err != nil {
 			return key, unopened{err}
 		}

@@ -190,9 +190,12 @@ func (s *session) adopt(u store.OrderUpdate) {
 		if !e.gone && e.order.Link != "" && equal(e.order, o) {
 			continue // told again; the timer sees to it
 		}
-		before := e.held
+		before, settled := e.held, !e.gone && e.settled && rewrapped(e.order, o)
 		e.order, e.held, e.gone = o, s.keys.hold(o), false
 		s.keys.release(before)
+		if settled && !e.running {
+			continue // the device has these keys
+		}
 		e.retry.Reset()
 		e.refused, e.settled, e.drift, e.seen = nil, false, nil, now
 		if r := s.reports.latest(o.Link); r.Turn == o.Turn && r.Fault == "" {
@@ -234,6 +237,21 @@ func (s *session) drop(link keychain.LinkID) {
 
 func equal(a, b store.Order) bool {
 	return a.Turn == b.Turn && a.Send == b.Send && slices.Equal(a.Accept, b.Accept)
+}
+
+// rewrapped reports whether b asks for what a does, with keys that were wrapped anew
+// since: what was obeyed of a is obeyed of b.
+func rewrapped(a, b store.Order) bool {
+	if a.Turn != b.Turn || len(a.Accept) != len(b.Accept) {
+		return false
+	}
+	same := func(a, b store.Wanted) bool { return a.Epoch == b.Epoch && a.Serial == b.Serial }
+	for i := range a.Accept {
+		if !same(a.Accept[i], b.Accept[i]) {
+			return false
+		}
+	}
+	return same(a.Send, b.Send)
 }
 
 func (e *errand) stopTimer() {

@@ -32,6 +32,8 @@ type call struct {
 	// bad is the error of a request that Vault calls bad (status 400); nil means
 	// Invalid.
 	bad error
+	// old is the error of a version of the KEK that is retired; nil means bad.
+	old error
 	// absent is the error of a path with nothing there (status 404); nil means
 	// Refused.
 	absent error
@@ -113,6 +115,8 @@ func (c *Custody) failed(ctx context.Context, what call, err error) error {
 		return c.away(ctx, err)
 	case code == http.StatusBadRequest && what.kek != "" && said(err, noSuchKey):
 		return fault.New(fault.Refused, "vault refuses %s: it has no key of that name", what.what)
+	case code == http.StatusBadRequest && what.old != nil && said(err, saysTooOld):
+		return what.old
 	case code == http.StatusBadRequest && what.bad != nil:
 		return what.bad
 	case code == http.StatusForbidden:

@@ -95,7 +95,7 @@ func OperatorPolicy(mount string) string {
 // AuditorPolicy allows reading which KEKs there are and what policies say. It
 // changes nothing.
 func AuditorPolicy(mount string) string {
-	return rule(mounted(mount)+"/keys", "list") + rule(mounted(mount)+"/keys/keyorch-*", "read") +
+	return rule(mounted(mount)+"/keys/keyorch-*", "read") +
 		rule("sys/policies/acl/keyorch-*", "read") + ownToken()
 }
 

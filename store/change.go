@@ -12,6 +12,9 @@ type Change struct {
 	// Minted is the wrapped key of Record.State.To, when this change begins a
 	// rotation; zero otherwise.
 	Minted keychain.Wrapped `json:"minted,omitzero"`
+	// MintedAt is what Store.Minting said before Minted was minted. When KEKs were
+	// rotated meanwhile it has to be minted again, and the change is Stale.
+	MintedAt int64 `json:"minted_at,omitempty"`
 	// Confirmed is who confirmed the phase that this change ends: for the history.
 	Confirmed []link.Confirmation `json:"confirmed,omitempty"`
 	// Sites says where each node of the link stands.

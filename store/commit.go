@@ -51,12 +51,13 @@ func (s *Store) Commit(ctx context.Context, changes []Change) ([]Committed, erro
 
 // unit is one change, ready to be written.
 type unit struct {
-	index int // in the call
-	key   string
-	base  int64
-	doc   document
-	ops   []clientv3.Op
-	size  int
+	index  int // in the call
+	change Change
+	key    string
+	base   int64 // the revision in etcd, which Record.Revision need not be
+	doc    document
+	ops    []clientv3.Op
+	size   int
 }
 
 // plan reads what is there and prepares every change. What can be told without
@@ -109,9 +110,9 @@ func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
 		}
 	}
 	doc := document{Record: c.Record, Sites: c.sites()}
-	if e.mod != c.Record.Revision {
+	if old.Record.Revision != c.Record.Revision {
 		if e.mod != 0 && old.sameAs(doc) {
-			return unit{}, e.mod, nil // our own change, repeated
+			return unit{}, old.Record.Revision, nil // our own change, repeated
 		}
 		return unit{}, 0, fault.New(fault.Stale, "commit %s: somebody else changed it meanwhile", id)
 	}
@@ -124,7 +125,7 @@ func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
 		return unit{}, 0, err
 	}
 	doc.Keys = keys
-	u := unit{key: s.keys.link(id), base: e.mod, doc: doc}
+	u := unit{change: c, key: s.keys.link(id), base: e.mod, doc: doc}
 	if err := u.put(u.key, document{Record: doc.unrevised(), Keys: doc.Keys, Sites: doc.Sites}); err != nil {
 		return unit{}, 0, err
 	}
@@ -212,22 +213,13 @@ func epochs(o link.Order) string {
 // no node of the link is any more.
 func (s *Store) addOrders(u *unit, old document) error {
 	id, sites := u.doc.Record.Link, u.doc.Sites
-	wanted := func(k link.Key) Wanted {
-		if k.IsZero() {
-			return Wanted{}
-		}
-		return Wanted{Ref: k.Ref, Serial: k.Serial, Wrapped: u.doc.Keys[k.Epoch]}
-	}
 	before := link.Orders(old.Record.State)
 	for _, o := range link.Orders(u.doc.Record.State) {
 		i := slices.IndexFunc(before, func(b link.Order) bool { return b.Node == o.Node })
 		if i >= 0 && old.Sites[o.Node] == sites[o.Node] && !reordered(before[i], o) {
 			continue
 		}
-		order := Order{Site: sites[o.Node], Node: o.Node, Link: id, Turn: o.Turn, Send: wanted(o.Send)}
-		for _, k := range o.Accept {
-			order.Accept = append(order.Accept, wanted(k))
-		}
+		order := u.doc.order(o)
 		if err := u.put(s.keys.order(order.Site, order.Node, id), order); err != nil {
 			return err
 		}

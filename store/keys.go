@@ -85,6 +85,9 @@ func (l layout) enrolment(i identity.Identity) string {
 
 func (l layout) links() span { return prefix(l.root + "/links/") }
 
+// keks is written when KEKs were rotated: see Store.Rewrap.
+func (l layout) keks() string { return l.root + "/keks" }
+
 func (l layout) link(id keychain.LinkID) string { return l.root + "/links/" + string(id) }
 
 func (l layout) orders(site keychain.SiteID, node keychain.NodeID) span {

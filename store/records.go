@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,10 @@ type document struct {
 	// Sites says where the order of each node was written, so that it can be
 	// deleted when the node leaves or moves.
 	Sites map[keychain.NodeID]keychain.SiteID `json:"sites,omitempty"`
+	// Changed is the revision of the last Commit, when the keys were wrapped anew
+	// since: that is no change of the record, and whoever drives the link goes on from
+	// the revision that it knows.
+	Changed int64 `json:"changed,omitempty"`
 }
 
 // sameAs reports whether d, as it stands in etcd, is what other would write
@@ -45,7 +50,7 @@ func (s *Store) document(e entry) (document, error) {
 	if s.keys.link(d.Record.Link) != e.key {
 		return document{}, broken(e.key)
 	}
-	d.Record.Revision = e.mod
+	d.Record.Revision = cmp.Or(d.Changed, e.mod)
 	return d, nil
 }
 

@@ -56,6 +56,7 @@ func role(l layout, i identity.Identity) Role {
 			everything,
 			grant(Writes, l.campaigns()), grant(Writes, l.folder(inDenials)), grant(Writes, l.links()),
 			grant(Writes, l.folder(inOrders)), grant(Writes, l.folder(inPast)), grant(Writes, l.folder(inWaves)),
+			{Access: Writes, From: l.keks()},
 		}}
 	case identity.Operator:
 		return Role{Name: string(i.Role), Grants: []Grant{

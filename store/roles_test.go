@@ -22,7 +22,8 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			writes /keyorch/v1/links/*
 			writes /keyorch/v1/orders/*
 			writes /keyorch/v1/past/*
-			writes /keyorch/v1/waves/*`,
+			writes /keyorch/v1/waves/*
+			writes /keyorch/v1/keks`,
 		"keyorch-operator.alice": `keyorch-operator
 			reads /keyorch/v1/*
 			writes /keyorch/v1/exclusions/*

@@ -75,6 +75,9 @@ func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, er
 	var ops []clientv3.Op
 	for _, u := range group {
 		guards = append(guards, at(u.key, u.base))
+		if !u.change.Minted.IsZero() {
+			guards = append(guards, at(s.keys.keks(), u.change.MintedAt))
+		}
 		ops = append(ops, u.ops...)
 	}
 	return s.transact(ctx, guards, ops...)
@@ -82,11 +85,11 @@ func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, er
 
 // settle reads back what became of the units: what it finds written is
 // committed, what has moved on is Stale, and the rest, which nobody has touched,
-// it returns.
+// it returns. A record whose keys were wrapped anew meanwhile is prepared again.
 func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]unit, error) {
-	keys := make([]string, len(group))
-	for i, u := range group {
-		keys[i] = u.key
+	keys := []string{s.keys.keks()}
+	for _, u := range group {
+		keys = append(keys, u.key)
 	}
 	found, err := s.read(ctx, keys)
 	if err != nil {
@@ -95,19 +98,19 @@ func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]un
 	var open []unit
 	for _, u := range group {
 		e := found[u.key]
-		if e.mod == u.base {
-			open = append(open, u)
+		if e.mod != u.base {
+			again, rev, err := s.prepare(u.change, e)
+			if again.index = u.index; err != nil || rev != 0 {
+				out[u.index].Revision, out[u.index].Err = rev, err
+				continue
+			}
+			u = again
+		}
+		if !u.change.Minted.IsZero() && found[s.keys.keks()].mod != u.change.MintedAt {
+			out[u.index].Err = fault.New(fault.Stale, "commit %s: KEKs were rotated since its key was minted", u.doc.Record.Link)
 			continue
 		}
-		d, err := s.document(e)
-		switch {
-		case e.mod != 0 && err == nil && d.sameAs(u.doc):
-			out[u.index].Revision = e.mod
-		case e.mod != 0 && err != nil:
-			out[u.index].Err = err
-		default:
-			out[u.index].Err = fault.New(fault.Stale, "commit %s: somebody else changed it meanwhile", u.doc.Record.Link)
-		}
+		open = append(open, u)
 	}
 	return open, nil
 }

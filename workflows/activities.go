@@ -45,6 +45,10 @@ func (a *Activities) Begin(ctx context.Context, q BeginRequest) ([]Begun, error)
 	if err := a.view.CatchUp(ctx); err != nil {
 		return nil, failure(err)
 	}
+	minting, err := a.store.Minting(ctx)
+	if err != nil {
+		return nil, failure(err)
+	}
 	records, err := a.store.Records(ctx, q.Links)
 	if err != nil {
 		return nil, failure(err)
@@ -57,6 +61,7 @@ func (a *Activities) Begin(ctx context.Context, q BeginRequest) ([]Begun, error)
 	for i, id := range q.Links {
 		group.Go(func() error {
 			begun[i], changes[i] = a.begin(ctx, q, declared, recordOf(records, id))
+			changes[i].MintedAt = minting
 			return nil
 		})
 	}

@@ -230,6 +230,8 @@ func (s store) Records(_ context.Context, ids []keychain.LinkID) ([]link.Record,
 	return found, nil
 }
 
+func (s store) Minting(context.Context) (int64, error) { return 0, nil }
+
 func (s store) Commit(_ context.Context, changes []workflows.Change) ([]workflows.Committed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,6 +21,8 @@ type failing struct {
 	err error
 }
 
+func (f failing) Minting(context.Context) (int64, error) { return 0, nil }
+
 func (f failing) Records(context.Context, []keychain.LinkID) ([]link.Record, error) {
 	return nil, f.err
 }

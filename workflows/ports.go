@@ -22,6 +22,7 @@ type Custodian interface {
 type Change struct {
 	Record    link.Record
 	Minted    keychain.Wrapped
+	MintedAt  int64 // what Store.Minting said before
 	Confirmed []link.Confirmation
 	Sites     map[keychain.NodeID]keychain.SiteID
 }
@@ -38,6 +39,9 @@ type Store interface {
 	// Records reads the records of links, the newest there are; a link without one
 	// is left out. Faults: Unavailable.
 	Records(ctx context.Context, ids []keychain.LinkID) ([]link.Record, error)
+	// Minting is to be asked before keys are minted: a key that was minted before
+	// KEKs were rotated cannot be committed after. Faults: Unavailable.
+	Minting(ctx context.Context) (int64, error)
 	// Commit writes each change and the orders that follow from it in one guarded
 	// transaction, and answers in the order of changes. Faults: Unavailable, for
 	// the whole call.

@@ -4,9 +4,9 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// Register tells a worker of the workflows and of the activities that a and f
+// Register tells a worker of the workflows and of the activities that a, f and r
 // provide. There is one list, and it is here.
-func Register(w worker.Registry, a *Activities, f *Fleet) {
+func Register(w worker.Registry, a *Activities, f *Fleet, r *Resealing) {
 	w.RegisterWorkflow(Rotate)
 	w.RegisterWorkflow(Campaign)
 	w.RegisterActivity(a.Begin)
@@ -18,4 +18,6 @@ func Register(w worker.Registry, a *Activities, f *Fleet) {
 	w.RegisterActivity(f.Follow)
 	w.RegisterActivity(f.HaltBatches)
 	w.RegisterActivity(f.RetryHeld)
+	w.RegisterWorkflow(Rewrap)
+	w.RegisterActivity(r.RewrapKeys)
 }

@@ -49,7 +49,8 @@ func (w Worker) Run(ctx context.Context) error {
 		DeploymentOptions:                  w.Deployment.options(),
 	})
 	kept := records{w.Store}
-	workflows.Register(t, workflows.NewActivities(kept, shown, w.Custody, campaigns), workflows.NewFleet(kept, shown, campaigns))
+	workflows.Register(t, workflows.NewActivities(kept, shown, w.Custody, campaigns), workflows.NewFleet(kept, shown, campaigns),
+		workflows.NewResealing(resealing{w.Store, w.Custody}))
 	if err := t.Start(); err != nil {
 		return fault.New(fault.Unavailable, "start worker: temporal does not answer")
 	}
