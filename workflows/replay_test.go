@@ -152,7 +152,9 @@ func TestReplayHasTeeth(t *testing.T) {
 			in.Links = in.Links[:0]
 			return workflows.Rotate(ctx, in)
 		},
-		func(workflow.Context, workflows.CampaignRequest) (campaign.Record, error) { return campaign.Record{}, nil })
+		func(workflow.Context, workflows.CampaignRequest) (campaign.Record, error) {
+			return campaign.Record{}, nil
+		})
 }
 
 func quick(ctx workflow.Context) workflow.Context {
