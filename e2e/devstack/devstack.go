@@ -39,6 +39,9 @@ type Options struct {
 	Names []string
 	// Plain leaves TLS and access control out, to measure what they cost.
 	Plain bool
+	// Empty leaves etcd and Vault as they are when they were just installed: with TLS,
+	// and with nothing in them. The root of the stack is the only identity then.
+	Empty bool
 	// SimNetwork is where agents of other processes find the simulated network
 	// ("unix:///…"), for their environment; empty for nowhere.
 	SimNetwork string
@@ -62,6 +65,7 @@ type Stack struct {
 
 	simNetwork string
 	plain      bool
+	empty      bool
 
 	log       *slog.Logger
 	authority *authority // nil when plain
@@ -92,7 +96,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "start development stack")
 	}
-	s := &Stack{Data: data, simNetwork: o.SimNetwork, plain: o.Plain, log: o.Logger, TemporalNamespace: namespace}
+	s := &Stack{Data: data, simNetwork: o.SimNetwork, plain: o.Plain, empty: o.Empty, log: o.Logger, TemporalNamespace: namespace}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

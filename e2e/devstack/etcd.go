@@ -19,6 +19,10 @@ func (s *Stack) guardEtcd(ctx context.Context) error {
 	if s.plain {
 		return nil
 	}
+	if s.empty {
+		_, err := s.enrol(ctx, Root)
+		return err
+	}
 	var persons []identity.Identity
 	for _, name := range []string{Root, Worker, Operator, Auditor} {
 		if _, err := s.enrol(ctx, name); err != nil {

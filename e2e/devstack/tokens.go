@@ -34,6 +34,9 @@ type tokens struct {
 // operator, and sees to it that both have a token that lives.
 func (s *Stack) prepareVault(ctx context.Context) error {
 	s.RootToken = s.vault.keys.RootToken
+	if s.empty {
+		return nil
+	}
 	root, err := s.rootClient()
 	if err != nil {
 		return err
