@@ -52,15 +52,22 @@ func (s *Stack) WriteEnv(ctx context.Context, sites []keychain.SiteID) error {
 		files["env."+AgentIdentity(site)] = AgentIdentity(site)
 	}
 	for name, identity := range files {
-		env, err := s.Env(ctx, identity)
-		if err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(s.Data, name), shellLines(env)); err != nil {
+		if err := s.writeEnv(ctx, name, identity); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// WriteRootEnv writes env.root alone, which is all that there is with Options.Empty.
+func (s *Stack) WriteRootEnv(ctx context.Context) error { return s.writeEnv(ctx, "env."+Root, Root) }
+
+func (s *Stack) writeEnv(ctx context.Context, name, identity string) error {
+	env, err := s.Env(ctx, identity)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(s.Data, name), shellLines(env))
 }
 
 func shellLines(env []string) []byte {

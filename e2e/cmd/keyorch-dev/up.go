@@ -30,6 +30,7 @@ type up struct {
 	files []string
 	names []string
 	ui    bool
+	empty bool
 	parts parts
 	in    io.Reader
 	out   io.Writer
@@ -63,7 +64,11 @@ DIR/logs.`,
 	c.Flags().BoolVar(&noWorker, "no-worker", false, "run no worker")
 	c.Flags().BoolVar(&noAgents, "no-agents", false, "run no agents")
 	c.Flags().BoolVar(&u.ui, "ui", true, "serve Temporal's web pages")
+	c.Flags().BoolVar(&u.empty, "empty", false, "leave etcd and Vault as they are when they were just installed, to try keyorch bootstrap: only DIR/env.root is written, and nothing else is run")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if u.empty && len(u.files) > 0 {
+			return fault.New(fault.Invalid, "up: with --empty nothing can be declared")
+		}
 		u.parts = parts{worker: !noWorker, agents: !noAgents}
 		u.in, u.out, u.err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
 		return u.run(c.Context())
@@ -79,7 +84,7 @@ func (u up) run(ctx context.Context) (err error) {
 		return err
 	}
 	socket := simSocket(u.data)
-	o := devstack.Options{Data: u.data, UI: u.ui, Names: u.names}
+	o := devstack.Options{Data: u.data, UI: u.ui, Names: u.names, Empty: u.empty}
 	if socket != "" {
 		o.SimNetwork = "unix://" + socket
 	}
@@ -92,6 +97,9 @@ func (u up) run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, stack.Stop(stopping))
 	}()
+	if u.empty {
+		return u.wait(ctx, stack)
+	}
 	if err := u.declare(ctx, stack); err != nil {
 		return err
 	}
@@ -106,6 +114,16 @@ func (u up) run(ctx context.Context) (err error) {
 		go func() { _ = network.Serve(ctx, l) }()
 	}
 	return serve(ctx, stack, network, u.parts, func() { u.announce(stack) })
+}
+
+// wait has servers that nobody has prepared run until ctx ends.
+func (u up) wait(ctx context.Context, stack *devstack.Stack) error {
+	if err := stack.WriteRootEnv(ctx); err != nil {
+		return err
+	}
+	u.announce(stack)
+	<-ctx.Done()
+	return nil
 }
 
 // simSocket is where agents of other processes find the simulated network: a
@@ -152,7 +170,7 @@ func getenv(ctx context.Context, stack *devstack.Stack, identity string) (func(s
 		own[key] = value
 	}
 	return func(key string) string {
-		for _, server := range []string{"VAULT_", "TEMPORAL_", "ETCDCTL_"} {
+		for _, server := range []string{"VAULT_", "TEMPORAL_", "ETCDCTL_", "KEYORCH_"} {
 			if strings.HasPrefix(key, server) {
 				return own[key]
 			}
