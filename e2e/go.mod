@@ -12,6 +12,7 @@ require (
 	github.com/hashicorp/vault-plugin-auth-kubernetes v0.23.1
 	github.com/hashicorp/vault/api v1.22.0
 	github.com/hashicorp/vault/sdk v0.20.0
+	github.com/keyorch/keyorch/deploy/helm/kube v0.0.0
 	github.com/strongswan/govici v0.7.0
 	github.com/temporalio/ui-server/v2 v2.54.1
 	github.com/vishvananda/netns v0.0.5
@@ -477,3 +478,5 @@ require (
 )
 
 replace github.com/keyorch/keyorch => ../
+
+replace github.com/keyorch/keyorch/deploy/helm/kube => ../deploy/helm/kube

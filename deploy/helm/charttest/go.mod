@@ -10,6 +10,7 @@ replace github.com/keyorch/keyorch/deploy/helm/kube => ../kube
 
 require (
 	github.com/keyorch/keyorch/deploy/helm/kube v0.0.0
+	github.com/moby/patternmatcher v0.6.0
 	github.com/prometheus/prometheus v0.310.0
 	go.yaml.in/yaml/v3 v3.0.4
 	helm.sh/helm/v4 v4.1.4

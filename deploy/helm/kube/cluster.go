@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -37,6 +38,8 @@ type Cluster struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	log    string
+	key    *ecdsa.PrivateKey // signs the tokens of accounts
+	end    func() error
 }
 
 // Start runs the program at binary on free ports of this host, with all that it
@@ -50,7 +53,8 @@ func Start(ctx context.Context, binary, dir string) (*Cluster, error) {
 	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(c.Admin+",admin,admin,system:masters\n"), 0o600); err != nil {
 		return nil, err
 	}
-	if err := writeSigningKey(filepath.Join(dir, "sa.key")); err != nil {
+	var err error
+	if c.key, err = writeSigningKey(filepath.Join(dir, "sa.key")); err != nil {
 		return nil, err
 	}
 	port, err := freePort(ctx)
@@ -85,6 +89,7 @@ func (c *Cluster) run(binary, dir, port string) error {
 	if err != nil {
 		return err
 	}
+	c.end = sync.OnceValue(c.stop)
 	return c.cmd.Start()
 }
 
@@ -118,8 +123,11 @@ func (c *Cluster) Log() string {
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
-// Stop ends the servers: the program stops the API server before its etcd.
-func (c *Cluster) Stop() error {
+// Stop ends the servers: the program stops the API server before its etcd. Once
+// they have ended it says the same again.
+func (c *Cluster) Stop() error { return c.end() }
+
+func (c *Cluster) stop() error {
 	_ = c.stdin.Close()
 	kill := time.AfterFunc(time.Minute, func() { _ = c.cmd.Process.Kill() })
 	defer kill.Stop()
@@ -137,16 +145,16 @@ current-context: x
 `, c.URL, base64PEM(c.CA), token, namespace)
 }
 
-func writeSigningKey(path string) error {
+func writeSigningKey(path string) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
+	return key, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 func freePort(ctx context.Context) (string, error) {
