@@ -111,8 +111,8 @@ func TestTheImageHasFourFilesAndNoRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(mod)[1]
-	if got := of(stages(t)[0], "ARG"); len(got) != 1 || !strings.HasPrefix(got[0], "GO_IMAGE=docker.io/library/golang:"+string(version)+"-") {
+	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(mod)[1]
+	if got := of(stages(t)[0], "ARG"); len(got) != 1 || !strings.HasPrefix(got[0], "GO_IMAGE=docker.io/library/golang:"+string(version)+".") {
 		t.Errorf("the compiler is %q, and go.mod says %s", got, version)
 	}
 	if got := of(stages(t)[1], "FROM"); !slices.Equal(got, []string{"${GO_IMAGE} AS build"}) {
@@ -167,7 +167,7 @@ func TestTheImageRunsFromAnEmptyRoot(t *testing.T) {
 	if said, code := run("version"); code != 0 || !strings.Contains(said, "v9.8.7") {
 		t.Errorf("keyorch version: %d, %q", code, said)
 	}
-	if said, code := run("worker"); code != 2 || !strings.Contains(said, noEtcd) {
+	if said, code := run("worker"); code != 2 || !unconnected(said) {
 		t.Errorf("keyorch worker: %d, %q", code, said)
 	}
 }

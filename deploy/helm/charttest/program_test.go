@@ -52,7 +52,11 @@ func complaint(ctx context.Context, t *testing.T, program string, args []string)
 	return said.String()
 }
 
-const noEtcd = "set ETCDCTL_ENDPOINTS"
+// unconnected reports whether the program has read its arguments, and then did not
+// know where its servers are.
+func unconnected(said string) bool {
+	return strings.Contains(said, "set ETCDCTL_ENDPOINTS") || strings.Contains(said, "VAULT_ADDR is not set")
+}
 
 func TestProgram(t *testing.T) {
 	program := build(t)
@@ -83,7 +87,7 @@ func takesTheArguments(t *testing.T, program string) {
 				if part == "worker" || strings.HasPrefix(part, "agent") { // the last one counts: a test does not take the port of another
 					args = append(args, "--health-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0")
 				}
-				if said := complaint(t.Context(), t, program, args); !strings.Contains(said, noEtcd) {
+				if said := complaint(t.Context(), t, program, args); !unconnected(said) {
 					t.Errorf("%s: keyorch %s: %s", set, c.Args, said)
 				}
 				if said := complaint(t.Context(), t, program, append(args, "--planted")); !strings.Contains(said, "--planted") {
@@ -139,7 +143,7 @@ func agreesOnNames(t *testing.T, program string) {
 		vals["agents"].([]any)[0].(map[string]any)["site"] = name
 		_, refused := render(vals, false)
 		said := complaint(t.Context(), t, program, []string{"agent", "--site=" + name})
-		if taken := strings.Contains(said, noEtcd); taken != (refused == nil) {
+		if taken := unconnected(said); taken != (refused == nil) {
 			t.Errorf("%q: the program takes it: %v (%s), the schema says: %v", name, taken, strings.TrimSpace(said), refused)
 		}
 	}
@@ -150,14 +154,17 @@ func TestProgramReadsTheEnvironment(t *testing.T) {
 	for _, folder := range []string{"cmd", "store", "custody"} {
 		variablesRead(t, filepath.Join(product, folder), read)
 	}
-	// Vault's own client reads the rest of Vault's variables.
-	c := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "github.com/hashicorp/vault/api")
+	// Vault's own client reads the rest of Vault's variables, and Temporal's those of
+	// Temporal.
+	c := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "github.com/hashicorp/vault/api", "go.temporal.io/sdk/contrib/envconfig")
 	c.Dir = product
-	dir, err := c.Output()
+	dirs, err := c.Output()
 	if err != nil {
-		t.Fatal("find vault's client:", err)
+		t.Fatal("find the servers' clients:", err)
 	}
-	variablesRead(t, strings.TrimSpace(string(dir)), read)
+	for dir := range strings.FieldsSeq(string(dirs)) {
+		variablesRead(t, dir, read)
+	}
 	read["HOST"] = true // Kubernetes puts it into the arguments
 	if read["VAULT_PLANTED"] || !read["TEMPORAL_ADDRESS"] {
 		t.Fatal("the search finds what is not there, or does not find what is:", read)
@@ -167,7 +174,7 @@ func TestProgramReadsTheEnvironment(t *testing.T) {
 		i := slices.IndexFunc(o.configMaps, func(c corev1.ConfigMap) bool { return strings.HasSuffix(c.Name, "-connections") })
 		for part, pod := range o.pods() {
 			for _, e := range pod.Spec.Containers[0].Env {
-				if !read[e.Name] && !notYet(e.Name) {
+				if !read[e.Name] {
 					t.Errorf("%s: %s is given %s, which nothing reads", set, part, e.Name)
 				}
 				if from := e.ValueFrom; from != nil && from.ConfigMapKeyRef != nil {
@@ -179,12 +186,6 @@ func TestProgramReadsTheEnvironment(t *testing.T) {
 			}
 		}
 	}
-}
-
-// notYet are the variables of identities, which the program reads when its side of
-// them is done.
-func notYet(name string) bool {
-	return strings.HasPrefix(name, "KEYORCH_") || strings.HasPrefix(name, "TEMPORAL_")
 }
 
 // variablesRead adds the names that a folder's code asks the environment for, as
