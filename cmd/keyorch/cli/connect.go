@@ -18,7 +18,14 @@ const dialTime = 5 * time.Second
 // observe is told of requests to a server, for metrics; nil: nobody is.
 type observe func(op string, took time.Duration, err error)
 
+// openStore is for verbs: whose certificate Vault signs gets one first when there is
+// none, or it is due.
 func (a *app) openStore(ctx context.Context) (*store.Store, error) {
+	if a.getenv(envPKI) != "" {
+		if err := a.renewal(lateSigner{a}, slog.New(slog.DiscardHandler)).Ensure(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return a.openStoreObserved(ctx, nil)
 }
 

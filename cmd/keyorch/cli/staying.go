@@ -30,14 +30,31 @@ func (a *app) keepIdentity(ctx context.Context, vault *custody.Custody, log *slo
 	if a.getenv(envPKI) == "" {
 		return stop, nil
 	}
-	renewal := wiring.Renewal{
-		Files: identity.Files{CA: a.getenv("ETCDCTL_CACERT"), Cert: a.getenv("ETCDCTL_CERT"), Key: a.getenv("ETCDCTL_KEY")},
-		PKI:   a.getenv(envPKI), Signer: vault, Logger: log,
-	}
+	renewal := a.renewal(vault, log)
 	if err := renewal.Ensure(ctx); err != nil {
 		stop()
 		return nil, err
 	}
 	over.Go(func() { renewal.Keep(ctx) })
 	return stop, nil
+}
+
+// renewal keeps the certificate fresh that Vault signs at KEYORCH_PKI.
+func (a *app) renewal(by wiring.Signer, log *slog.Logger) wiring.Renewal {
+	return wiring.Renewal{
+		Files: identity.Files{CA: a.getenv("ETCDCTL_CACERT"), Cert: a.getenv("ETCDCTL_CERT"), Key: a.getenv("ETCDCTL_KEY")},
+		PKI:   a.getenv(envPKI), Signer: by, Logger: log,
+	}
+}
+
+// lateSigner logs in to Vault only when there is something to sign.
+type lateSigner struct{ *app }
+
+// SignCSR implements wiring.Signer.
+func (s lateSigner) SignCSR(ctx context.Context, path string, csr []byte) (custody.Signed, error) {
+	vault, err := s.openCustody(ctx)
+	if err != nil {
+		return custody.Signed{}, err
+	}
+	return vault.SignCSR(ctx, path, csr)
 }

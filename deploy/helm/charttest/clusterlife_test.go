@@ -158,6 +158,7 @@ func (w world) accountsMayDoNothing() {
 	vals := values(w.T, "full")
 	vals["vault"] = map[string]any{"address": "https://vault:8200"}
 	vals["certificates"] = map[string]any{"source": "vault"}
+	vals["etcd"].(map[string]any)["caSecret"] = map[string]any{"name": "etcd-ca"}
 	w.must(r.install(w.chart(), vals))
 	w.must(w.Account(w.Context(), r.namespace, "nobody"))
 	nobody := r.rights("nobody")

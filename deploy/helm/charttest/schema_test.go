@@ -71,6 +71,8 @@ func TestSchemaRefuses(t *testing.T) {
 		{"a schedule without Temporal", "agents", `schedules=[{"name":"n","policy":"p"}]`, "set temporal.address"},
 		{"nobody to sign", "full", `certificates.certManager.issuerRef.name=""`, "set certificates.certManager.issuerRef.name"},
 		{"a certificate to get a certificate with", "full", `certificates.source="vault"`, "a pod would need its certificate to ask for it"},
+		{"nobody who signed etcd's certificate", "worker", `etcd.caSecret.name=""`, "name the Secret with its ca.crt in etcd.caSecret.name"},
+		{"an older version of none", "worker", `worker.deployment={"name":"","allowDowngrade":true}`, "worker.deployment.name is empty"},
 		{"one port for two", "worker", `health.port=9090`, "metrics.port and health.port are the same"},
 		{"one port for two of an agent", "full", `agents[1].healthPort=9465`, "agents[1] (no): metricsPort and healthPort are the same"},
 		{"AppRole without credentials", "gear", `worker.vaultSecret=""`, "worker: vault.auth.method is approle: name the Secret"},
