@@ -3,6 +3,8 @@
 package kube
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/keyorch/keyorch/cmd/keyorch/cli"
 	"github.com/keyorch/keyorch/custody"
 	cluster "github.com/keyorch/keyorch/deploy/helm/kube"
 	"github.com/keyorch/keyorch/e2e/devstack"
@@ -25,6 +28,7 @@ const (
 	namespace     = "keyorch"
 	agentAccount  = "keyorch-agent-dc2"
 	workerAccount = "keyorch-worker"
+	jobAccount    = "keyorch-operator"
 	audience      = "vault"
 )
 
@@ -39,6 +43,7 @@ type world struct {
 func TestLogin(t *testing.T) {
 	w := newWorld(t)
 	t.Run("the agent's account gets the agent's policy and a certificate", func(t *testing.T) { w.on(t).agentLogsIn() })
+	t.Run("the operator's Job declares the topology", func(t *testing.T) { w.on(t).operatorDeclares() })
 	t.Run("nobody else does", func(t *testing.T) { w.on(t).othersAreRefused() })
 	t.Run("an account that is gone", func(t *testing.T) { w.on(t).goneIsRefused() })
 	t.Run("without the API server", func(t *testing.T) { w.on(t).apiServerAway() })
@@ -63,7 +68,7 @@ func newWorld(t *testing.T) world {
 	w.stack, err = devstack.Start(t.Context(), devstack.Options{Data: filepath.Join(t.TempDir(), "stack")})
 	w.must(err)
 	t.Cleanup(func() {
-		if err := w.stack.Stop(); err != nil {
+		if err := w.stack.Stop(context.Background()); err != nil { // the test's has ended
 			t.Error(err)
 		}
 	})
@@ -72,6 +77,7 @@ func newWorld(t *testing.T) world {
 		w.must(w.cluster.Account(t.Context(), ns, agentAccount))
 	}
 	w.must(w.cluster.Account(t.Context(), namespace, workerAccount))
+	w.must(w.cluster.Account(t.Context(), namespace, jobAccount))
 	w.must(w.cluster.Account(t.Context(), namespace, "default"))
 
 	// What an administrator does: Vault may review tokens, and the agent is enrolled.
@@ -154,6 +160,50 @@ func (w world) policies(token string) []string {
 	said, err := client.Logical().WriteWithContext(w.Context(), "auth/kubernetes/login", map[string]any{"role": w.agent.CommonName(), "jwt": token})
 	w.must(err)
 	return said.Auth.Policies
+}
+
+// operatorDeclares runs what the chart's Job runs, in the environment that the chart
+// gives it, after the enrolment that the chart's notes name.
+func (w world) operatorDeclares() {
+	administrator, err := w.stack.Env(w.Context(), devstack.Root)
+	w.must(err)
+	env := map[string]string{}
+	for _, kv := range administrator {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	w.keyorch(env, 0, "enroll", "--operator", "helm", "--auth", "kubernetes", "--service-account", namespace+"/"+jobAccount, "--audience", audience)
+	dir := w.TempDir()
+	jwt := filepath.Join(dir, "vault")
+	w.must(os.WriteFile(jwt, []byte(w.token(namespace, jobAccount, time.Hour, audience)), 0o600))
+	pod := map[string]string{
+		"ETCDCTL_ENDPOINTS": w.stack.EtcdEndpoint, "ETCDCTL_CACERT": w.ca(), "VAULT_ADDR": w.stack.VaultAddress, "VAULT_CACERT": w.ca(),
+		"KEYORCH_VAULT_AUTH": "kubernetes", "KEYORCH_VAULT_ROLE": "keyorch-operator.helm", "KEYORCH_VAULT_JWT_FILE": jwt,
+		"KEYORCH_IDENTITY": filepath.Join(dir, "identity"), "KEYORCH_PKI": "keyorch-pki/sign/keyorch-operator.helm",
+	}
+	w.must(os.Mkdir(pod["KEYORCH_IDENTITY"], 0o777)) // as an emptyDir is
+	topology := filepath.Join(dir, "network.yaml")
+	w.must(os.WriteFile(topology, []byte("apiVersion: keyorch/v1\nkind: Site\nmetadata: {name: dc2}\n"), 0o600))
+	for range 2 { // every upgrade declares it again
+		w.keyorch(pod, 0, "apply", "-f", topology)
+	}
+	if said := w.keyorch(pod, 0, "get", "sites"); !strings.Contains(said, "dc2") {
+		w.Errorf("the sites are %s", said)
+	}
+	pod["KEYORCH_VAULT_ROLE"], pod["KEYORCH_PKI"] = "keyorch-worker.helm", "keyorch-pki/sign/keyorch-worker.helm"
+	pod["KEYORCH_IDENTITY"] = w.TempDir()
+	w.keyorch(pod, 3, "get", "sites") // the operator's account is not the worker's
+}
+
+// keyorch runs a verb in an environment and wants its exit code.
+func (w world) keyorch(env map[string]string, code int, args ...string) string {
+	w.Helper()
+	var out, errs bytes.Buffer
+	got := cli.Run(w.Context(), cli.Process{Args: args, In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(n string) string { return env[n] }})
+	if got != code {
+		w.Fatalf("keyorch %v: exit %d, want %d\n%s%s", args, got, code, &out, &errs)
+	}
+	return out.String()
 }
 
 func (w world) othersAreRefused() {
