@@ -23,14 +23,14 @@
 {{- if and (eq .Values.certificates.source "cert-manager") (not .Values.certificates.certManager.issuerRef.name) -}}
 {{- fail "certificates.source is cert-manager: set certificates.certManager.issuerRef.name" -}}
 {{- end -}}
-{{- if and (eq .Values.certificates.source "vault") (not .Values.etcd.caSecret.name) -}}
-{{- fail "certificates.source is vault, and nothing says who signed etcd's own certificate: name the Secret with its ca.crt in etcd.caSecret.name" -}}
-{{- end -}}
 {{- if and (not .Values.worker.deployment.name) .Values.worker.deployment.allowDowngrade -}}
 {{- fail "worker.deployment.allowDowngrade is about versions, and worker.deployment.name is empty: there are none" -}}
 {{- end -}}
 {{- if and (eq .Values.certificates.source "vault") (eq .Values.vault.auth.method "cert") -}}
 {{- fail "vault.auth.method is cert, and certificates.source is vault: a pod would need its certificate to ask for it. Take the certificate from a Secret or cert-manager, or log in in another way" -}}
+{{- end -}}
+{{- if and (eq .Values.certificates.source "vault") (not .Values.etcd.caSecret.name) -}}
+{{- fail "certificates.source is vault, and nothing says who signed etcd's own certificate: name the Secret with its ca.crt in etcd.caSecret.name" -}}
 {{- end -}}
 {{- if eq (.Values.metrics.port | int64) (.Values.health.port | int64) -}}
 {{- fail "metrics.port and health.port are the same: a port is taken once" -}}
