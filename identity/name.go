@@ -107,7 +107,7 @@ func ParseCommonName(name string) (Identity, error) {
 		return Identity{}, fault.New(fault.Invalid, "identity: the common name has %d characters, at most %d fit", len(name), maxCommonName)
 	}
 	first, rest, _ := strings.Cut(name, ".")
-	i, err := parseRole(first)
+	i, err := parseRole(first, name)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -127,8 +127,8 @@ func ParseCommonName(name string) (Identity, error) {
 	return i, nil
 }
 
-// parseRole reads a role with its generation.
-func parseRole(text string) (Identity, error) {
+// parseRole reads a role with its generation, the first part of name.
+func parseRole(text, name string) (Identity, error) {
 	for _, r := range []Role{Admin, Worker, Operator, Auditor, Agent} {
 		rest, ok := strings.CutPrefix(text, string(r))
 		switch {
@@ -142,7 +142,7 @@ func parseRole(text string) (Identity, error) {
 			}
 		}
 	}
-	return Identity{}, unknown(text)
+	return Identity{}, unknown(name)
 }
 
 func unknown(name string) error {

@@ -44,7 +44,7 @@ func (t *Tenure) learn(e entry) (Observation, error) {
 	}
 	var o Observation
 	err := decode(e, &o)
-	if err == nil && o.Link != p.link() {
+	if err == nil && (o.Link != p.link() || o.Node != p.node() || o.Site != p.site()) {
 		err = broken(e.key)
 	}
 	if err != nil {

@@ -111,7 +111,7 @@ func (s *Store) answers(ctx context.Context) error {
 	defer cancel()
 	wait := backoff{}
 	for {
-		_, err := s.get(ctx, s.keys.topologyRevision())
+		_, err := s.ask(ctx)
 		if denied(err) {
 			return fault.Wrap(fault.Refused, s.known(ctx), "open etcd at %s", strings.Join(s.config.Endpoints, ", "))
 		}
@@ -126,6 +126,32 @@ func (s *Store) answers(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// otherEndpoints is how long those of an etcd that can be used have, when the
+// certificate of one, or ours with it, was no good.
+const otherEndpoints = time.Second
+
+// ask reads one key, and does not wait for a connection for longer than it takes to
+// see that certificates are in the way.
+func (s *Store) ask(ctx context.Context) (*clientv3.GetResponse, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		tick := time.NewTicker(otherEndpoints)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if s.unsafe() != nil {
+					stop()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return s.get(ctx, s.keys.topologyRevision())
 }
 
 // Close ends the connection. Tenures that were not closed before stay in etcd

@@ -93,7 +93,10 @@ func (s *Store) known(ctx context.Context) error {
 	return nil
 }
 
-func denied(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
+// denied knows etcd's refusal. That of a watch has nothing but its words.
+func denied(err error) bool {
+	return errors.Is(err, rpctypes.ErrPermissionDenied) || err != nil && err.Error() == rpctypes.ErrGRPCPermissionDenied.Error()
+}
 
 // current makes a call, again if etcd's users or roles were changed meanwhile: etcd
 // has done nothing then.

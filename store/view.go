@@ -49,8 +49,9 @@ type View struct {
 
 // linkFacts is what is known of one link.
 type linkFacts struct {
-	record  link.Record // zero Revision: none
-	reports []reported  // sorted by node, then site
+	record  link.Record                         // zero Revision: none
+	sites   map[keychain.NodeID]keychain.SiteID // where the orders of its nodes are
+	reports []reported                          // sorted by node, then site
 }
 
 // reported is one node's report, and where it stands.
@@ -211,7 +212,8 @@ func (v *View) Records() []link.Record {
 }
 
 // Reports is the latest report of every node about a link, sorted by node. Of a
-// node that has moved to another site, it is the one with the highest Turn.
+// node that has moved to another site, it is the one with the highest Turn. What the
+// agent of a site says of nodes that are not there does not count.
 func (v *View) Reports(id keychain.LinkID) []keychain.Report {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -222,6 +224,9 @@ func (v *View) Reports(id keychain.LinkID) []keychain.Report {
 	reports := make([]keychain.Report, 0, len(f.reports))
 	var latest reported
 	for _, r := range f.reports {
+		if f.sites[r.report.Node] != r.site && !v.declaredAt(r.site, r.report.Node) {
+			continue
+		}
 		last := len(reports) - 1
 		switch {
 		case last < 0 || reports[last].Node != r.report.Node:
@@ -239,7 +244,7 @@ func (v *View) Present(nodes []keychain.NodeID) []keychain.NodeID {
 	defer v.mu.RUnlock()
 	var present []keychain.NodeID
 	for _, n := range nodes {
-		if len(v.agents[n]) > 0 {
+		if _, ok := v.agent(n); ok {
 			present = append(present, n)
 		}
 	}
@@ -250,11 +255,34 @@ func (v *View) Present(nodes []keychain.NodeID) []keychain.NodeID {
 func (v *View) Agent(node keychain.NodeID) (Agent, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	a := v.agents[node]
-	if len(a) == 0 {
-		return Agent{}, false
+	return v.agent(node)
+}
+
+// agent is Agent while the view is locked. An agent may write itself down for any
+// node at its site, so it has to be one that is there.
+func (v *View) agent(node keychain.NodeID) (Agent, bool) {
+	for _, a := range slices.Backward(v.agents[node]) {
+		if v.declaredAt(a.site, node) || v.orderedAt(a.site, node) {
+			return a.agent, true
+		}
 	}
-	return a[len(a)-1].agent, true
+	return Agent{}, false
+}
+
+// declaredAt reports whether a node is declared for a site, and orderedAt whether
+// orders for it have been written there. The view is locked.
+func (v *View) declaredAt(site keychain.SiteID, node keychain.NodeID) bool {
+	_, ok := v.declared[v.s.keys.node(site, node)]
+	return ok
+}
+
+func (v *View) orderedAt(site keychain.SiteID, node keychain.NodeID) bool {
+	for id := range v.on[node] {
+		if f := v.links[id]; f != nil && f.sites[node] == site {
+			return true
+		}
+	}
+	return false
 }
 
 // Broken has a Mismatch, which names the key, for every document that could not

@@ -122,14 +122,14 @@ func (v *View) putRecord(p path, e entry) error {
 	d, err := v.s.document(e)
 	f := v.facts(p.link())
 	v.place(p.link(), counted(f.record), counted(d.Record))
-	f.record = d.Record // zero if broken
+	f.record, f.sites = d.Record, d.Sites // zero if broken
 	return err
 }
 
 func (v *View) putReport(p path, e entry) error {
 	var o Observation
 	err := decode(e, &o)
-	if err == nil && (o.Link != p.link() || o.Node != p.node()) {
+	if err == nil && (o.Link != p.link() || o.Node != p.node() || o.Site != p.site()) {
 		err = broken(e.key)
 	}
 	f := v.facts(p.link())
@@ -157,7 +157,7 @@ func (v *View) remove(key string, n *news) {
 	case inLinks:
 		f := v.facts(p.link())
 		v.place(p.link(), counted(f.record), link.State{})
-		f.record = link.Record{}
+		f.record, f.sites = link.Record{}, nil
 		v.tidy(p.link(), f)
 		n.links[p.link()] = struct{}{}
 	case inObservations:
