@@ -15,7 +15,9 @@ import (
 	"github.com/keyorch/keyorch/link"
 )
 
-// Commit writes new versions of links. For each link the record, its wrapped
+// Commit writes new versions of links. Nobody who is excluded is given a key that is
+// new to it: such a change is Stale, since whoever made it had not heard of the
+// exclusion. For each link the record, its wrapped
 // keys, the orders that follow from its State, and its entry in the link's
 // history when it enters a new Turn, are written in one transaction, guarded by
 // the revision that the change was made from. The keys
@@ -53,6 +55,7 @@ func (s *Store) Commit(ctx context.Context, changes []Change) ([]Committed, erro
 type unit struct {
 	index  int // in the call
 	change Change
+	seen   excluded // when it was prepared; zero: it gives nobody a key
 	key    string
 	base   int64 // the revision in etcd, which Record.Revision need not be
 	doc    document
@@ -72,6 +75,10 @@ func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]
 	if err != nil {
 		return nil, err
 	}
+	shut, err := s.excluded(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var units []unit
 	seen := make(map[string]bool, len(changes))
 	for i, c := range changes {
@@ -81,7 +88,7 @@ func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]
 			continue
 		}
 		seen[keys[i]] = true
-		u, rev, err := s.prepare(c, stored[keys[i]])
+		u, rev, err := s.prepare(c, stored[keys[i]], shut)
 		u.index = i
 		switch {
 		case err != nil:
@@ -97,7 +104,7 @@ func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]
 
 // prepare makes the unit of c, given what is stored. A revision says that c is
 // there already.
-func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
+func (s *Store) prepare(c Change, e entry, shut excluded) (unit, int64, error) {
 	id := c.Record.Link
 	if err := c.check(); err != nil {
 		return unit{}, 0, err
@@ -125,7 +132,7 @@ func (s *Store) prepare(c Change, e entry) (unit, int64, error) {
 		return unit{}, 0, err
 	}
 	doc.Keys = keys
-	u := unit{change: c, key: s.keys.link(id), base: e.mod, doc: doc}
+	u := unit{change: c, seen: shut, key: s.keys.link(id), base: e.mod, doc: doc}
 	if err := u.put(u.key, document{Record: doc.unrevised(), Keys: doc.Keys, Sites: doc.Sites}); err != nil {
 		return unit{}, 0, err
 	}
@@ -215,9 +222,15 @@ func (s *Store) addOrders(u *unit, old document) error {
 	id, sites := u.doc.Record.Link, u.doc.Sites
 	before := link.Orders(old.Record.State)
 	for _, o := range link.Orders(u.doc.Record.State) {
-		i := slices.IndexFunc(before, func(b link.Order) bool { return b.Node == o.Node })
-		if i >= 0 && old.Sites[o.Node] == sites[o.Node] && !reordered(before[i], o) {
+		var had *link.Order
+		if i := slices.IndexFunc(before, func(b link.Order) bool { return b.Node == o.Node }); i >= 0 && old.Sites[o.Node] == sites[o.Node] {
+			had = &before[i]
+		}
+		if had != nil && !reordered(*had, o) {
 			continue
+		}
+		if err := u.seen.permits(id, sites[o.Node], o, had); err != nil {
+			return err
 		}
 		order := u.doc.order(o)
 		if err := u.put(s.keys.order(order.Site, order.Node, id), order); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -72,6 +73,9 @@ func (s *Store) separately(ctx context.Context, group []unit, out []Committed) e
 
 func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, err error) {
 	var guards []clientv3.Cmp
+	if seen := group[0].seen; seen.at > 0 {
+		guards = append(guards, seen.stillTrue(s.keys))
+	}
 	var ops []clientv3.Op
 	for _, u := range group {
 		guards = append(guards, at(u.key, u.base))
@@ -95,19 +99,27 @@ func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]un
 	if err != nil {
 		return nil, err
 	}
+	shut, _, err := s.list(ctx, s.keys.exclusions())
+	if err != nil {
+		return nil, err
+	}
 	var open []unit
 	for _, u := range group {
 		e := found[u.key]
 		if e.mod != u.base {
-			again, rev, err := s.prepare(u.change, e)
+			again, rev, err := s.prepare(u.change, e, u.seen)
 			if again.index = u.index; err != nil || rev != 0 {
 				out[u.index].Revision, out[u.index].Err = rev, err
 				continue
 			}
 			u = again
 		}
-		if !u.change.Minted.IsZero() && found[s.keys.keks()].mod != u.change.MintedAt {
+		switch {
+		case !u.change.Minted.IsZero() && found[s.keys.keks()].mod != u.change.MintedAt:
 			out[u.index].Err = fault.New(fault.Stale, "commit %s: KEKs were rotated since its key was minted", u.doc.Record.Link)
+			continue
+		case slices.ContainsFunc(shut, func(x entry) bool { return x.mod > u.seen.at }):
+			out[u.index].Err = fault.New(fault.Stale, "commit %s: somebody was excluded meanwhile", u.doc.Record.Link)
 			continue
 		}
 		open = append(open, u)

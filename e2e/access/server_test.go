@@ -24,12 +24,12 @@ const (
 
 // world is an etcd with an authority of its own.
 type world struct {
-	t         *testing.T
-	ctx       context.Context
-	authority *identitytest.Authority
-	endpoint  string
-	server    *embed.Etcd
-	dir       string
+	t            *testing.T
+	ctx          context.Context
+	authority    *identitytest.Authority
+	endpoint     string
+	serverConfig *embed.Config
+	server       *embed.Etcd
 }
 
 // start runs an etcd that nobody has prepared yet. It takes users from certificates,
@@ -38,32 +38,41 @@ func start(t *testing.T, named bool) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
-	w := &world{t: t, ctx: ctx, authority: identitytest.NewAuthority(t), dir: t.TempDir()}
+	w := &world{t: t, ctx: ctx, authority: identitytest.NewAuthority(t), serverConfig: embed.NewConfig()}
 	files := w.authority.Issue(t, "etcd", identitytest.Server("127.0.0.1", "localhost"))
 	addr, peer := freeAddr(t), freeAddr(t)
 	w.endpoint = "https://" + addr
-	c := embed.NewConfig()
-	c.Dir, c.LogLevel, c.LogOutputs = filepath.Join(w.dir, "etcd"), "panic", []string{"/dev/null"}
+	c := w.serverConfig
+	c.Dir, c.LogLevel, c.LogOutputs = filepath.Join(t.TempDir(), "etcd"), "panic", []string{"/dev/null"}
 	c.TickMs, c.ElectionMs, c.UnsafeNoFsync, c.EnableGRPCGateway = 10, 100, true, false
 	client, peers := url.URL{Scheme: "https", Host: addr}, url.URL{Scheme: "http", Host: peer}
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peers}, []url.URL{peers}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: files.Cert, KeyFile: files.Key, TrustedCAFile: files.CA, ClientCertAuth: named}
-	server, err := embed.StartEtcd(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	w.run()
+	t.Cleanup(func() { w.server.Close() })
+	return w
+}
+
+func (w *world) run() {
+	w.t.Helper()
+	server, err := embed.StartEtcd(w.serverConfig)
+	must(w.t, err)
 	select {
 	case <-server.Server.ReadyNotify():
 	case err := <-server.Err():
-		t.Fatal(err)
-	case <-ctx.Done():
-		t.Fatal("etcd is not ready")
+		w.t.Fatal(err)
+	case <-w.ctx.Done():
+		w.t.Fatal("etcd is not ready")
 	}
 	w.server = server
-	return w
+}
+
+func (w *world) restart() {
+	w.t.Helper()
+	w.server.Close()
+	w.run()
 }
 
 // prepared is an etcd after bootstrap and the enrolment of these identities.
