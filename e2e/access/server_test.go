@@ -36,7 +36,7 @@ type world struct {
 // unless named is false.
 func start(t *testing.T, named bool) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, authority: identitytest.NewAuthority(t), serverConfig: embed.NewConfig()}
 	files := w.authority.Issue(t, "etcd", identitytest.Server("127.0.0.1", "localhost"))

@@ -70,6 +70,68 @@ func testApply(t *testing.T, e *env) {
 	wantKind(t, err, fault.Invalid)
 }
 
+// A node that moves is declared at one site at any time, and each site is told of its
+// own nodes alone.
+func testApplyMove(t *testing.T, e *env) {
+	s := e.open()
+	v, err := s.View(e.ctx)
+	must(t, err)
+	d := topology.Topology{
+		Sites: []topology.Site{{Name: "x"}, {Name: "x2"}},
+		Nodes: []topology.Node{{Name: "a", Site: "x", Device: topology.Device{Kind: "sim"}}, {Name: "b", Site: "x2", Device: topology.Device{Kind: "sim"}}},
+	}
+	_, err = s.Apply(e.ctx, 0, d)
+	must(t, err)
+	told := make(map[string]chan []topology.Node)
+	watch := func(name string, site keychain.SiteID, node keychain.NodeID) {
+		c := make(chan []topology.Node, 10)
+		told[name] = c
+		go func() { _ = s.WatchNodes(e.ctx, site, node, func(n []topology.Node) { c <- n }) }()
+	}
+	watch("x", "x", "")
+	watch("x2", "x2", "")
+	watch("a at x", "x", "a")
+	for name, c := range told {
+		if n := receive(t, name+" is told of its nodes", c); len(n) != 1 || (n[0].Name == "b") != (name == "x2") {
+			t.Fatalf("%s is told of %+v", name, n)
+		}
+	}
+	e.put("/topology/node/x2/a", "{") // and what stands there past keyorch goes
+	must(t, v.CatchUp(e.ctx))
+	if len(v.Broken()) != 1 {
+		t.Fatalf("the view names %v", v.Broken())
+	}
+	d.Nodes[0].Site = "x2"
+	e.put("/topology/node/x3/a", `{"name":"a","site":"x3","device":{"kind":"sim"}}`)
+	_, base, _ := s.TopologyAt(e.ctx) // it names what is broken
+	applied, err := s.Apply(e.ctx, base, d)
+	must(t, err)
+	if count(applied, store.Configured) != 1 || count(applied, store.Unchanged) != 3 {
+		t.Fatalf("applied %+v", applied)
+	}
+	var keys []string
+	for key := range e.dump("/topology/node/") {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	if !slices.Equal(keys, []string{"/topology/node/x2/a", "/topology/node/x2/b"}) {
+		t.Fatalf("nodes stand at %v", keys)
+	}
+	if n := receive(t, "x loses its node", told["x"]); len(n) != 0 {
+		t.Fatalf("x is told of %+v", n)
+	}
+	if n := receive(t, "so does who serves only that", told["a at x"]); len(n) != 0 {
+		t.Fatalf("a at x is told of %+v", n)
+	}
+	until(t, "x2 has both", func() bool { return len(<-told["x2"]) == 2 })
+	must(t, v.CatchUp(e.ctx))
+	if got := v.Topology(); len(got.Nodes) != 2 || got.Nodes[0].Site != "x2" || len(v.Broken()) != 0 {
+		t.Fatalf("the view shows %+v, %v", got.Nodes, v.Broken())
+	}
+	_, err = s.Apply(e.ctx, base, topology.Topology{Nodes: []topology.Node{{Name: "a", Site: "x/y"}}})
+	wantKind(t, err, fault.Invalid)
+}
+
 func testApplyGuard(t *testing.T, e *env) {
 	s := e.open()
 	_, base, err := s.TopologyAt(e.ctx)

@@ -16,15 +16,18 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/store"
 )
 
-// Server is an etcd with one member, without TLS.
+// Server is an etcd with one member.
 type Server struct {
 	// Endpoint is its address, host:port.
 	Endpoint string
+	// Files are those of a client that may do everything; empty: without TLS.
+	Files identity.Files
 	// Restart stops it and starts it again on the same data and address.
 	Restart func(t *testing.T)
 }
@@ -60,6 +63,7 @@ func Run(t *testing.T, srv Server) {
 		{"a subscription names the links that changed", testSubscription},
 		{"a broken document is named and stops no other", testBroken},
 		{"applying says what it did", testApply},
+		{"a node that moves is declared once", testApplyMove},
 		{"an apply from an older topology is refused", testApplyGuard},
 		{"ten thousand declarations are applied in order", testApplyMany},
 		{"a campaign is written over the version it was made from", testCampaigns},
@@ -104,15 +108,21 @@ func newEnv(tb testing.TB, srv Server) *env {
 	}, tb.Name())
 	ctx, cancel := context.WithTimeout(tb.Context(), 2*patience)
 	tb.Cleanup(cancel)
-	raw, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{srv.Endpoint},
-		Logger:    clientv3.NewCtxClient(ctx).GetLogger(),
-	})
+	config := clientv3.Config{Endpoints: []string{srv.Endpoint}, Logger: clientv3.NewCtxClient(ctx).GetLogger()}
+	if srv.Files != (identity.Files{}) {
+		wallet, err := srv.Files.Open("etcd")
+		must(tb, err)
+		config.TLS = wallet.Dial("127.0.0.1")
+	}
+	raw, err := clientv3.New(config)
 	must(tb, err)
 	tb.Cleanup(func() { _ = raw.Close() })
 	return &env{
 		t: t, raw: raw, ctx: ctx,
-		config: store.Config{Endpoints: []string{srv.Endpoint}, Prefix: fmt.Sprintf("/%s-%d", name, time.Now().UnixNano())},
+		config: store.Config{
+			Endpoints: []string{srv.Endpoint}, Files: srv.Files, Plain: srv.Files == (identity.Files{}),
+			Prefix: fmt.Sprintf("/%s-%d", name, time.Now().UnixNano()),
+		},
 	}
 }
 

@@ -217,6 +217,14 @@ func testView(t *testing.T, e *env) {
 	must(t, err)
 	must(t, there.Report(e.ctx, moved))
 	agree()
+	if r := v.Reports("early"); len(r) != 1 || r[0].Message != "late" {
+		t.Fatalf("a site where the node is not is believed: %+v", r)
+	}
+	_, rev, err = s.TopologyAt(e.ctx)
+	must(t, err)
+	_, err = s.Apply(e.ctx, rev, topology.Topology{Nodes: []topology.Node{{Name: "b", Site: "elsewhere", Device: topology.Device{Kind: "sim"}}}})
+	must(t, err)
+	agree()
 	if r := v.Reports("early"); len(r) != 1 || r[0].Message != "moved" {
 		t.Fatalf("reports after the move are %+v", r)
 	}
