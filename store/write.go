@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -89,7 +88,8 @@ func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, er
 
 // settle reads back what became of the units: what it finds written is
 // committed, what has moved on is Stale, and the rest, which nobody has touched,
-// it returns. A record whose keys were wrapped anew meanwhile is prepared again.
+// it returns. They are prepared again: keys may have been wrapped anew meanwhile, and
+// somebody excluded.
 func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]unit, error) {
 	keys := []string{s.keys.keks()}
 	for _, u := range group {
@@ -99,30 +99,22 @@ func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]un
 	if err != nil {
 		return nil, err
 	}
-	shut, _, err := s.list(ctx, s.keys.exclusions())
+	shut, err := s.excluded(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var open []unit
 	for _, u := range group {
-		e := found[u.key]
-		if e.mod != u.base {
-			again, rev, err := s.prepare(u.change, e, u.seen)
-			if again.index = u.index; err != nil || rev != 0 {
-				out[u.index].Revision, out[u.index].Err = rev, err
-				continue
-			}
-			u = again
+		again, rev, err := s.prepare(u.change, found[u.key], shut)
+		if again.index = u.index; err != nil || rev != 0 {
+			out[u.index].Revision, out[u.index].Err = rev, err
+			continue
 		}
-		switch {
-		case !u.change.Minted.IsZero() && found[s.keys.keks()].mod != u.change.MintedAt:
+		if !u.change.Minted.IsZero() && found[s.keys.keks()].mod != u.change.MintedAt {
 			out[u.index].Err = fault.New(fault.Stale, "commit %s: KEKs were rotated since its key was minted", u.doc.Record.Link)
 			continue
-		case slices.ContainsFunc(shut, func(x entry) bool { return x.mod > u.seen.at }):
-			out[u.index].Err = fault.New(fault.Stale, "commit %s: somebody was excluded meanwhile", u.doc.Record.Link)
-			continue
 		}
-		open = append(open, u)
+		open = append(open, again)
 	}
 	return open, nil
 }
