@@ -34,6 +34,12 @@ func TestRollingUpdateOfAgents(t *testing.T) {
 				ended := w.rotating("--all")
 				w.untilPhase(id, phase)
 				replace()
+				w.until("the new agent serves the site", func() bool {
+					a, one := w.view.Agent("dc2-spine1")
+					b, both := w.view.Agent("dc2-spine2")
+					pid := w.agents["dc2"].PID()
+					return one && both && a.PID == pid && b.PID == pid
+				})
 				ended(0)
 				for _, l := range w.topo.Links {
 					w.settled(l.Name, before+1)
@@ -151,10 +157,25 @@ func (s *tenures) note(t *testing.T, key string, value []byte) {
 	s.events[path.Base(key)] = append(s.events[path.Base(key)], event)
 }
 
+// all reports whether that many agents have come to every node.
+func (s *tenures) all(agents int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, events := range s.events {
+		if (len(events)+1)/2 < agents {
+			return false
+		}
+	}
+	return true
+}
+
 // check wants agents one after the other: each has gone before the next comes, and
 // who has gone does not come back.
 func (s *tenures) check(t *testing.T, agents int) {
 	t.Helper()
+	for end := time.Now().Add(patience); !s.all(agents) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // the watch may be behind the view
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.events) == 0 {
