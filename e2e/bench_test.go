@@ -63,7 +63,8 @@ type fleet struct {
 	*lab.Binary
 	topo     topology.Topology
 	store    *store.Store
-	worker   *lab.Process
+	worker   *lab.Process // or
+	inside   *lab.Running // one in this process
 	agents   *lab.Crew
 	interval time.Duration // from one packet of a link to the next
 	stop     func()
@@ -74,7 +75,7 @@ type fleet struct {
 // rotateFleet measures one fleet, with so many rotations after the first keys.
 func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) figures {
 	b.Helper()
-	f := newFleet(b, links, interval)
+	f := newFleet(b, links, interval, devstack.Options{})
 	f.start()
 	f.figures.firstKeys = f.rotate(nil)
 	f.Lab.Traffic(f.topo, interval)
@@ -95,17 +96,25 @@ func (f *fleet) say(format string, a ...any) {
 }
 
 // newFleet declares a fleet on a new stack, as the operator does.
-func newFleet(b *testing.B, links int, interval time.Duration) *fleet {
+func newFleet(b *testing.B, links int, interval time.Duration, o devstack.Options) *fleet {
 	b.Helper()
 	dir := b.TempDir()
-	stack, err := devstack.Start(b.Context(), devstack.Options{Data: filepath.Join(dir, "data")})
+	o.Data = filepath.Join(dir, "data")
+	stack, err := devstack.Start(b.Context(), o)
 	noError(b, err)
 	f := &fleet{B: b, Fleet: lab.Fleet{Links: links, Sites: benchSites, Drain: benchDrain}, interval: interval}
 	l := &lab.Lab{Stack: stack, Network: sim.NewNetwork(sim.Options{}), Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	f.Binary = &lab.Binary{Lab: l, Path: binary}
 	f.stop = sync.OnceFunc(f.stopAll)
 	b.Cleanup(f.stop) // when it fails
+	var sites []topology.Site
+	for i := range f.Sites {
+		sites = append(sites, topology.Site{Name: f.Site(i)})
+	}
 	begun := time.Now()
+	noError(b, stack.Enrol(b.Context(), sites))
+	f.say("100 sites enrolled in %s", seconds(time.Since(begun)))
+	begun = time.Now()
 	f.topo, err = l.Declare(b.Context(), f.Documents())
 	noError(b, err)
 	f.figures.applied = time.Since(begun)
@@ -123,6 +132,12 @@ func (f *fleet) start() {
 	var err error
 	f.worker, err = f.Worker(f.Context())
 	noError(f.B, err)
+	f.crew()
+}
+
+// crew starts the agents, which works once the worker has come.
+func (f *fleet) crew() {
+	f.Helper()
 	begun := time.Now()
 	f.agents = f.Lab.Crew(f.Context(), f.topo)
 	ctx, cancel := context.WithTimeout(f.Context(), 5*time.Minute)
@@ -148,6 +163,11 @@ func (f *fleet) stopAll() {
 	if f.worker != nil {
 		if code := f.worker.Terminate(); code != 0 {
 			f.Errorf("the worker ended with %d", code)
+		}
+	}
+	if f.inside != nil {
+		if err := f.inside.Stop(); err != nil {
+			f.Error(err)
 		}
 	}
 	if f.agents != nil {

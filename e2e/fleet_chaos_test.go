@@ -93,6 +93,8 @@ func newChaos(t *testing.T) *chaos {
 	}
 	c.topo, err = l.Declare(t.Context(), documents)
 	must(t, err)
+	err = stack.Provision(t.Context(), c.topo)
+	must(t, err)
 	worker, err := c.Worker(t.Context())
 	must(t, err)
 	immortal := c.topo

@@ -2,18 +2,25 @@ package e2e_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keyorch/keyorch/e2e/devstack"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 // TestNoKeyIsLeftAnywhere rotates links whose keys a script was given, and then
-// looks for those keys in everything that the servers and the processes wrote.
+// looks for those keys in everything that the servers and the processes wrote; and
+// for the private keys and tokens of everybody, outside of the files that are theirs.
 func TestNoKeyIsLeftAnywhere(t *testing.T) {
 	w, gears := scriptedWorld(t)
 	var printed bytes.Buffer
@@ -29,6 +36,7 @@ func TestNoKeyIsLeftAnywhere(t *testing.T) {
 	if len(keys) < 6 {
 		t.Fatalf("the scripts were given %d keys, want at least 6", len(keys))
 	}
+	credentials, home := w.credentials()
 	w.stopAll()
 	must(t, w.Lab.Stack.Stop(t.Context())) // everything is on disk now
 	must(t, os.WriteFile(filepath.Join(w.Lab.Dir, "printed.log"), printed.Bytes(), 0o600))
@@ -39,26 +47,77 @@ func TestNoKeyIsLeftAnywhere(t *testing.T) {
 			forms[fmt.Sprintf("key %d, %s", i, name)] = form
 		}
 	}
+	for name, form := range credentials {
+		forms[name] = form
+	}
 	files, found := find(t, w.Lab.Dir, forms)
 	for _, f := range found {
-		t.Errorf("found %s", f)
+		name, where, _ := strings.Cut(f, " in ")
+		if credentials[name] == nil || !slices.ContainsFunc(home, func(h string) bool { return strings.HasPrefix(where, h) }) {
+			t.Errorf("found %s", f)
+		}
+	}
+	if at := strings.Join(found, "\n"); !strings.Contains(at, "in /data/identity/") || !strings.Contains(at, "in /data/env") {
+		t.Errorf("credentials were not even found where they belong: %v", found)
 	}
 	for _, want := range []string{"etcd", "temporal", "vault", "worker.log", "agent-west.log", "printed.log"} {
 		if !strings.Contains(strings.Join(files, "\n"), want) {
 			t.Errorf("nothing of %s was searched in %v", want, files)
 		}
 	}
-	t.Logf("%d keys in %d forms were looked for in %d files", len(keys), len(forms), len(files))
+	t.Logf("%d keys of links, and the credentials of %d identities, were looked for in %d forms in %d files",
+		len(keys), len(everybody), len(forms), len(files))
 
 	// The search must be able to find, or it proves nothing.
-	for name, form := range writings(keys[0]) {
+	planting := writings(keys[0])
+	for name, form := range credentials {
+		planting[name] = form
+	}
+	for name, form := range planting {
 		planted := filepath.Join(w.Lab.Dir, "data", "etcd", "planted")
 		must(t, os.WriteFile(planted, amid(form), 0o600))
-		if _, found := find(t, w.Lab.Dir, forms); len(found) == 0 {
+		if _, found := find(t, filepath.Dir(planted), forms); len(found) == 0 {
 			t.Errorf("a planted key was not found: %s", name)
 		}
 		must(t, os.Remove(planted))
 	}
+}
+
+// everybody is who has credentials in that world.
+var everybody = []string{devstack.Root, devstack.Worker, devstack.Operator, devstack.Auditor, "agent.west", "agent.east"}
+
+// credentials are the private keys and the Vault tokens of everybody, in the forms in
+// which they could be written, and where they may be. They are taken from the
+// environments of processes, as somebody would who has broken in.
+func (w *world) credentials() (forms map[string][]byte, home []string) {
+	w.t.Helper()
+	must(w.t, w.Lab.Stack.WriteEnv(w.t.Context(), []keychain.SiteID{"west", "east"}))
+	forms = map[string][]byte{}
+	private := func(who, key string) {
+		pair, err := tls.LoadX509KeyPair(strings.TrimSuffix(key, ".key")+".crt", key)
+		must(w.t, err)
+		scalar, err := pair.PrivateKey.(*ecdsa.PrivateKey).Bytes()
+		must(w.t, err)
+		for form, text := range writings(scalar) {
+			forms["private key of "+who+", "+form] = text
+		}
+	}
+	for _, server := range []string{"ca", "server"} {
+		private(server, filepath.Join(w.Lab.Dir, "data", "tls", server+".key"))
+	}
+	for _, who := range everybody {
+		env, err := w.Lab.Stack.Env(w.t.Context(), who)
+		must(w.t, err)
+		for _, kv := range env {
+			switch name, value, _ := strings.Cut(kv, "="); name {
+			case "VAULT_TOKEN":
+				forms["token of "+who] = []byte(value)
+			case "ETCDCTL_KEY":
+				private(who, value)
+			}
+		}
+	}
+	return forms, []string{"/data/identity/", "/data/tls/", "/data/env", "/data/vault/dev-"}
 }
 
 // amid hides b in the middle of something.

@@ -14,8 +14,11 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.temporal.io/server/temporal"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
+	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 )
 
 // GCPercent is the garbage collector's target for a process that has a stack in
@@ -59,18 +62,17 @@ type Stack struct {
 	TemporalUI        string // http://127.0.0.1:PORT; empty when off
 	VaultAddress      string // https://127.0.0.1:PORT
 
-	RootToken     string // opens everything in Vault; exists in development only
-	WorkerToken   string // may mint wrapped keys
-	OperatorToken string // may set up KEKs and the policies of agents
+	RootToken string // opens everything in Vault; exists in development only
 
 	simNetwork string
 	plain      bool
 	empty      bool
 
 	log       *slog.Logger
-	authority *authority // nil when plain
-	enrolling sync.Mutex // while a certificate is made
+	authority *authority         // nil when plain
+	enrolling singleflight.Group // by common name
 	tokens    *tokens
+	admin     *custody.Custody // with the root token
 
 	lock     *flock.Flock
 	logs     *logs
@@ -141,10 +143,19 @@ func (s *Stack) secure(names []string) (serverCerts, error) {
 	if s.authority, err = openAuthority(s.Data); err != nil {
 		return serverCerts{}, err
 	}
+	root := identity.Identity{Role: identity.Admin}
+	if dir := s.directory(root); !s.authority.vouchesFor(dir) {
+		if err := s.authority.client(dir, root); err != nil {
+			return serverCerts{}, err
+		}
+	}
 	certs := serverCerts{ca: s.authority.certFile()}
 	certs.cert, certs.key, err = s.authority.server("server", names)
 	return certs, err
 }
+
+// Plain reports whether the stack has neither TLS nor access control.
+func (s *Stack) Plain() bool { return s.plain }
 
 // startServers starts the servers side by side. Only the web pages need another
 // server, Temporal.
@@ -177,7 +188,10 @@ func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts
 		}
 		return took("vault", s.VaultAddress, err)
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.enrolPersons(ctx)
 }
 
 // Stop stops every server, writes what they hold in memory, and frees the

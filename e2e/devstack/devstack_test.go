@@ -43,15 +43,17 @@ func threeSites() topology.Topology {
 	}
 }
 
-func openCustody(t *testing.T, s *devstack.Stack, token string) *custody.Custody {
+func openCustody(t *testing.T, s *devstack.Stack, identity string) *custody.Custody {
 	t.Helper()
-	as, err := s.VaultAs(t.Context(), devstack.Root)
+	as, err := s.VaultAs(t.Context(), identity)
 	if err != nil {
 		t.Fatal(err)
 	}
-	as.Token = token
 	c, err := custody.Open(as)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Login(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -59,11 +61,7 @@ func openCustody(t *testing.T, s *devstack.Stack, token string) *custody.Custody
 
 func agent(t *testing.T, s *devstack.Stack, site keychain.SiteID) *custody.Custody {
 	t.Helper()
-	token, err := s.AgentToken(t.Context(), site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openCustody(t, s, token)
+	return openCustody(t, s, devstack.AgentIdentity(site))
 }
 
 func etcdClient(t *testing.T, s *devstack.Stack) *clientv3.Client {
@@ -90,7 +88,7 @@ func TestNothingIsLostAndNothingMovesWhenTheStackIsStoppedAndStarted(t *testing.
 		t.Fatal(err)
 	}
 	sites := []keychain.SiteID{"dc2"}
-	wrapped, err := openCustody(t, first, first.WorkerToken).Mint(ctx, "dc1-dc2", 1, sites)
+	wrapped, err := openCustody(t, first, devstack.Worker).Mint(ctx, "dc1-dc2", 1, sites)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +96,7 @@ func TestNothingIsLostAndNothingMovesWhenTheStackIsStoppedAndStarted(t *testing.
 	if _, err := temporalClient(t, first).ExecuteWorkflow(ctx, waiting, oneByOne, 1); err != nil {
 		t.Fatal(err)
 	}
-	opened := environments(t, first)
+	opened, authority := environments(t, first), read(t, first.Data, "tls", "ca.crt")
 
 	begin = time.Now()
 	devstacktest.Stop(t, first)
@@ -109,6 +107,9 @@ func TestNothingIsLostAndNothingMovesWhenTheStackIsStoppedAndStarted(t *testing.
 
 	if again := environments(t, second); !maps.EqualFunc(opened, again, slices.Equal) {
 		t.Errorf("addresses or tokens have changed:\n%v\n%v", opened, again)
+	}
+	if read(t, second.Data, "tls", "ca.crt") != authority {
+		t.Error("the certificate authority is another one")
 	}
 	if got, err := etcdClient(t, second).Get(ctx, "planet"); err != nil || got.Count != 1 {
 		t.Errorf("etcd: %v, %v", got, err)
@@ -122,6 +123,15 @@ func TestNothingIsLostAndNothingMovesWhenTheStackIsStoppedAndStarted(t *testing.
 	if status := described.GetWorkflowExecutionInfo().GetStatus(); err != nil || status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		t.Errorf("temporal: %v, %v", status, err)
 	}
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 // environments are the variables of every identity.
@@ -160,7 +170,7 @@ func TestVaultLetsEachIdentityDoItsOwnWorkOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	worker, operator := openCustody(t, s, s.WorkerToken), openCustody(t, s, s.OperatorToken)
+	worker, operator := openCustody(t, s, devstack.Worker), openCustody(t, s, devstack.Operator)
 	toDC2, err := worker.Mint(ctx, "dc1-dc2", 7, []keychain.SiteID{"dc2"})
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +205,7 @@ func TestVaultLetsEachIdentityDoItsOwnWorkOnly(t *testing.T) {
 	}
 	// Teeth: with everything allowed the same call opens, so it was the policy that
 	// refused the worker.
-	if _, err := openCustody(t, s, s.RootToken).Unwrap(ctx, "dc1-dc2", 7, toDC2); err != nil {
+	if _, err := openCustody(t, s, devstack.Root).Unwrap(ctx, "dc1-dc2", 7, toDC2); err != nil {
 		t.Errorf("root: %v", err)
 	}
 }
@@ -209,7 +219,8 @@ func TestEnvFilesAreShellLinesForTheirOwnerOnly(t *testing.T) {
 	if info, err := os.Stat(data); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("data directory: %v, %v", info, err)
 	}
-	for _, name := range []string{"temporal.db", "temporal.db-wal", "vault/dev-keys.json", "vault/dev-tokens.json", "logs/vault.log"} {
+	for _, name := range []string{"temporal.db", "temporal.db-wal", "vault/dev-keys.json", "vault/dev-tokens.json", "logs/vault.log",
+		"tls/ca.key", "tls/server.key", "identity/root/tls.key", "identity/keyorch-worker/tls.key", "identity/keyorch-agent.dc1/tls.key"} {
 		if info, err := os.Stat(filepath.Join(data, name)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}

@@ -8,12 +8,6 @@ import (
 	"github.com/keyorch/keyorch/keychain"
 )
 
-// AgentToken is the Vault token of the agents of site. It opens nothing before
-// Provision has seen the site's links.
-func (s *Stack) AgentToken(ctx context.Context, site keychain.SiteID) (string, error) {
-	return s.token(ctx, AgentIdentity(site))
-}
-
 // Env is the environment of one identity, Operator, Worker, Auditor, Root or
 // AgentIdentity(site), as KEY=VALUE. An agent gets no way to Temporal: it has no
 // business there. Any other identity is Invalid.
@@ -22,13 +16,20 @@ func (s *Stack) Env(ctx context.Context, identity string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := s.token(ctx, identity)
+	vault, err := s.VaultAs(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
-	env := []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint, "VAULT_ADDR=" + s.VaultAddress, "VAULT_TOKEN=" + token}
-	if !s.plain {
-		env = append(env, "ETCDCTL_CACERT="+etcd.Files.CA, "ETCDCTL_CERT="+etcd.Files.Cert, "ETCDCTL_KEY="+etcd.Files.Key, "VAULT_CACERT="+s.caFile())
+	env := []string{"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + s.EtcdEndpoint, "VAULT_ADDR=" + s.VaultAddress}
+	for _, v := range []struct{ name, value string }{
+		{"ETCDCTL_CACERT", etcd.Files.CA}, {"ETCDCTL_CERT", etcd.Files.Cert}, {"ETCDCTL_KEY", etcd.Files.Key},
+		{"VAULT_CACERT", vault.CACert}, {"VAULT_TOKEN", vault.Token},
+		{"VAULT_CLIENT_CERT", vault.ClientCert}, {"VAULT_CLIENT_KEY", vault.ClientKey},
+		{"KEYORCH_VAULT_AUTH", string(vault.Login.Method)}, {"KEYORCH_VAULT_ROLE", vault.Login.Role},
+	} {
+		if v.value != "" {
+			env = append(env, v.name+"="+v.value)
+		}
 	}
 	if !strings.HasPrefix(identity, agentIdentity) {
 		return append(env, "TEMPORAL_ADDRESS="+s.TemporalAddress, "TEMPORAL_NAMESPACE="+s.TemporalNamespace), nil

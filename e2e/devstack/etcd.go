@@ -10,44 +10,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/keyorch/keyorch/fault"
-	"github.com/keyorch/keyorch/identity"
-	"github.com/keyorch/keyorch/store"
 )
-
-// guardEtcd has etcd let each identity do its own work only.
-func (s *Stack) guardEtcd(ctx context.Context) error {
-	if s.plain {
-		return nil
-	}
-	if s.empty {
-		_, err := s.enrol(ctx, Root)
-		return err
-	}
-	var persons []identity.Identity
-	for _, name := range []string{Root, Worker, Operator, Auditor} {
-		if _, err := s.enrol(ctx, name); err != nil {
-			return err
-		}
-		if who, err := identityOf(name); err == nil && who.Role != identity.Admin {
-			persons = append(persons, who)
-		}
-	}
-	return s.asRoot(ctx, func(root *store.Store) error {
-		_, err := root.PrepareAccess(ctx, persons, false)
-		return err
-	})
-}
-
-// asRoot opens the store as the administrator for f.
-func (s *Stack) asRoot(ctx context.Context, f func(*store.Store) error) error {
-	admin := s.directory(identity.Identity{Role: identity.Admin})
-	root, err := store.Open(ctx, store.Config{Endpoints: []string{s.EtcdEndpoint}, Files: admin.Files()})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	return f(root)
-}
 
 // startEtcd runs a one-member etcd that syncs every write to disk, as in
 // production: the tests that kill processes depend on it.

@@ -62,64 +62,47 @@ func (s *Stack) directory(who identity.Identity) identity.Directory {
 	return identity.Directory(filepath.Join(s.Data, "identity", who.CommonName()))
 }
 
-// enrol lets an identity into etcd and makes its certificate, the first time. Later
-// nothing is done: whoever was revoked since then stays out.
-func (s *Stack) enrol(ctx context.Context, name string) (identity.Directory, error) {
-	who, err := identityOf(name)
-	if err != nil {
-		return "", err
-	}
-	dir := s.directory(who)
-	s.enrolling.Lock()
-	defer s.enrolling.Unlock()
-	if s.authority.vouchesFor(dir) {
-		return dir, nil
-	}
-	if who.Role == identity.Agent { // the others are there since the start
-		err := s.asRoot(ctx, func(root *store.Store) error {
-			_, err := root.Admit(ctx, who)
-			return err
-		})
-		if err != nil {
-			return "", err
-		}
-	}
-	return dir, s.authority.client(dir, who)
-}
-
 // EtcdAs is how an identity opens the store.
 func (s *Stack) EtcdAs(ctx context.Context, name string) (store.Config, error) {
-	c := store.Config{Endpoints: []string{s.EtcdEndpoint}, Plain: s.plain}
-	if s.plain {
-		return c, nil
-	}
-	dir, err := s.enrol(ctx, name)
-	if err != nil {
-		return store.Config{}, err
-	}
-	c.Files = dir.Files()
-	return c, nil
+	who, err := s.known(ctx, name)
+	return s.etcdWith(who), err
 }
 
-// VaultAs is how an identity opens its custody.
+func (s *Stack) etcdWith(who identity.Identity) store.Config {
+	c := store.Config{Endpoints: []string{s.EtcdEndpoint}, Plain: s.plain}
+	if !s.plain {
+		c.Files = s.directory(who).Files()
+	}
+	return c
+}
+
+// VaultAs is how an identity opens its custody: operators have a token, which goes
+// with them to other clients of Vault, and the others log in with their certificate.
 func (s *Stack) VaultAs(ctx context.Context, name string) (custody.Config, error) {
-	token, err := s.token(ctx, name)
+	who, err := s.known(ctx, name)
 	if err != nil {
 		return custody.Config{}, err
 	}
-	return custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: token}, nil
+	c := custody.Config{Address: s.VaultAddress, CACert: s.caFile()}
+	switch {
+	case who.Role == identity.Admin:
+		c.Token = s.RootToken
+	case who.Role == identity.Operator, s.plain:
+		c.Token, err = s.tokens.of(ctx, who)
+	default:
+		c.ClientCert, c.ClientKey = s.directory(who).Cert(), s.directory(who).Key()
+		c.Login = custody.Login{Method: identity.ByCertificate, Role: who.CommonName()}
+	}
+	return c, err
 }
 
-// token is the Vault token of an identity.
-func (s *Stack) token(ctx context.Context, name string) (string, error) {
+// known is the identity of a name, which is enrolled when it is not yet.
+func (s *Stack) known(ctx context.Context, name string) (identity.Identity, error) {
 	who, err := identityOf(name)
 	if err != nil {
-		return "", err
+		return who, err
 	}
-	if who.Role == identity.Admin {
-		return s.RootToken, nil
-	}
-	return s.tokens.of(ctx, who)
+	return who, s.enrol(ctx, who)
 }
 
 // caFile is what clients check the servers against; empty when they are plain.

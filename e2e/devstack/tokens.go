@@ -20,8 +20,8 @@ import (
 // stack looks whether the tokens still live.
 const tokenPeriod = "8760h"
 
-// tokens hands out Vault tokens, one for each identity, and keeps them in the data
-// directory so that they are the same after a restart.
+// tokens hands out Vault tokens, one for each identity that needs one, and keeps them
+// in the data directory so that they are the same after a restart.
 type tokens struct {
 	root *api.Client
 	path string
@@ -30,8 +30,7 @@ type tokens struct {
 	kept map[string]string
 }
 
-// prepareVault mounts what keyorch uses, writes the policies of worker and
-// operator, and sees to it that both have a token that lives.
+// prepareVault sets Vault up as "keyorch bootstrap" does.
 func (s *Stack) prepareVault(ctx context.Context) error {
 	s.RootToken = s.vault.keys.RootToken
 	if s.empty {
@@ -48,17 +47,10 @@ func (s *Stack) prepareVault(ctx context.Context) error {
 	if err := s.bringAuthority(ctx, root); err != nil {
 		return err
 	}
-	admin, err := custody.Open(custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: s.RootToken})
-	if err != nil {
+	if s.admin, err = custody.Open(custody.Config{Address: s.VaultAddress, CACert: s.caFile(), Token: s.RootToken}); err != nil {
 		return err
 	}
-	if _, err := (custody.Administration{Vault: admin}).Bootstrap(ctx, nil); err != nil {
-		return err
-	}
-	if s.WorkerToken, err = s.token(ctx, Worker); err != nil {
-		return err
-	}
-	s.OperatorToken, err = s.token(ctx, Operator)
+	_, err = custody.Administration{Vault: s.admin}.Bootstrap(ctx, nil)
 	return err
 }
 

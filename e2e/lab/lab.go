@@ -117,15 +117,23 @@ func (l *Lab) StoreAs(ctx context.Context, identity string) (*store.Store, error
 	return store.Open(ctx, c)
 }
 
-// CustodyAs opens the lab's Vault as an identity of its stack. Told, unless nil, is
-// told of every request.
+// CustodyAs opens the lab's Vault as an identity of its stack, which stays logged in
+// until ctx ends. Told, unless nil, is told of every request.
 func (l *Lab) CustodyAs(ctx context.Context, identity string, told func(op string, took time.Duration, err error)) (*custody.Custody, error) {
 	c, err := l.Stack.VaultAs(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
 	c.Observe = told
-	return custody.Open(c)
+	vault, err := custody.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := vault.Login(ctx); err != nil {
+		return nil, err
+	}
+	go vault.Keep(ctx)
+	return vault, nil
 }
 
 // quiet is for clients that log what the operator need not see.
@@ -150,6 +158,7 @@ func (l *Lab) Keyorch(ctx context.Context, args ...string) Said {
 	var out, errOut lockedBuffer
 	code := cli.Run(ctx, cli.Process{
 		Args: args, In: strings.NewReader(""), Out: &out, Err: &errOut, Getenv: l.getenv(ctx, devstack.Operator),
+		Plain: l.Stack.Plain(),
 	})
 	return Said{Out: out.String(), Err: errOut.String(), Code: code}
 }

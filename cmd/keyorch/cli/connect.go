@@ -31,7 +31,7 @@ func (a *app) openStore(ctx context.Context) (*store.Store, error) {
 
 func (a *app) openStoreObserved(ctx context.Context, told observe) (*store.Store, error) {
 	c := store.EnvConfig(a.getenv)
-	c.Observe = told
+	c.Observe, c.Plain = told, a.plain
 	return store.Open(ctx, c)
 }
 

@@ -23,6 +23,9 @@ type Process struct {
 	Getenv   func(string) string
 	Environ  func() []string // all that Getenv knows; may be nil
 	Version  string          // "dev" or empty when it was not built for a release
+	// Plain speaks to an etcd without TLS and users: for measuring what they cost. No
+	// flag and no variable sets it.
+	Plain bool
 }
 
 // app is what every verb needs of the outside.
@@ -32,13 +35,14 @@ type app struct {
 	getenv   func(string) string
 	environ  func() []string
 	release  string
+	plain    bool
 	// identityFlag is the directory that --identity names.
 	identityFlag string
 }
 
 // Run is the whole command: arguments in, exit code out.
 func Run(ctx context.Context, p Process) int {
-	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, environ: p.Environ, release: p.Version}
+	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, environ: p.Environ, release: p.Version, plain: p.Plain}
 	root := a.root()
 	root.SetArgs(append([]string{}, p.Args...))
 	root.SetIn(p.In)
