@@ -167,24 +167,24 @@ func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts
 		}
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, starting := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		if s.etcd, err = startEtcd(ctx, s.Data, ports, certs, s.logs.etcd); err == nil {
-			err = s.guardEtcd(ctx)
+		if s.etcd, err = startEtcd(starting, s.Data, ports, certs, s.logs.etcd); err == nil {
+			err = s.guardEtcd(starting)
 		}
 		return took("etcd", s.EtcdEndpoint, err)
 	})
 	g.Go(func() (err error) {
-		s.temporal, err = startTemporal(ctx, s.Data, ports, s.logs.temporal, o)
+		s.temporal, err = startTemporal(starting, s.Data, ports, s.logs.temporal, o)
 		if err := took("temporal", s.TemporalAddress, err); err != nil || s.TemporalUI == "" {
 			return err
 		}
-		s.ui, err = startUI(ctx, ports)
+		s.ui, err = startUI(starting, ports)
 		return took("temporal ui", s.TemporalUI, err)
 	})
 	g.Go(func() (err error) {
-		if s.vault, err = startVault(ctx, s.Data, ports, certs, s.logs.vault); err == nil {
-			err = s.prepareVault(ctx)
+		if s.vault, err = startVault(starting, s.Data, ports, certs, s.logs.vault); err == nil {
+			err = s.prepareVault(starting)
 		}
 		return took("vault", s.VaultAddress, err)
 	})

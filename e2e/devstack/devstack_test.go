@@ -87,7 +87,7 @@ func TestNothingIsLostAndNothingMovesWhenTheStackIsStoppedAndStarted(t *testing.
 	if _, err := etcdClient(t, first).Put(ctx, "planet", "earth"); err != nil {
 		t.Fatal(err)
 	}
-	sites := []keychain.SiteID{"dc2"}
+	sites := []keychain.SiteID{"dc1", "dc2"}
 	wrapped, err := openCustody(t, first, devstack.Worker).Mint(ctx, "dc1-dc2", 1, sites)
 	if err != nil {
 		t.Fatal(err)
@@ -171,11 +171,11 @@ func TestVaultLetsEachIdentityDoItsOwnWorkOnly(t *testing.T) {
 		}
 	}
 	worker, operator := openCustody(t, s, devstack.Worker), openCustody(t, s, devstack.Operator)
-	toDC2, err := worker.Mint(ctx, "dc1-dc2", 7, []keychain.SiteID{"dc2"})
+	toDC2, err := worker.Mint(ctx, "dc1-dc2", 7, []keychain.SiteID{"dc1", "dc2"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	toAll, err := worker.Mint(ctx, "dc1-all", 7, []keychain.SiteID{"dc2", "dc3"})
+	toAll, err := worker.Mint(ctx, "dc1-all", 7, []keychain.SiteID{"dc1", "dc2", "dc3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestVaultLetsEachIdentityDoItsOwnWorkOnly(t *testing.T) {
 			t.Errorf("%s: %v", open.who, err)
 		}
 	}
-	if _, err := agent(t, s, "dc2").Mint(ctx, "dc1-dc2", 8, []keychain.SiteID{"dc2"}); !fault.Is(err, fault.Refused) {
+	if _, err := agent(t, s, "dc2").Mint(ctx, "dc1-dc2", 8, []keychain.SiteID{"dc1", "dc2"}); !fault.Is(err, fault.Refused) {
 		t.Errorf("an agent mints: %v", err)
 	}
 	// Teeth: with everything allowed the same call opens, so it was the policy that

@@ -110,7 +110,7 @@ func (s *Stack) enrolPersons(ctx context.Context) error {
 		return nil
 	}
 	for _, name := range []string{Worker, Operator, Auditor} {
-		if _, err := s.known(ctx, name); err != nil {
+		if _, err := s.VaultAs(ctx, name); err != nil {
 			return err
 		}
 	}

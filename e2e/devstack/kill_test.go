@@ -75,7 +75,7 @@ func TestWhatWasWrittenSurvivesSIGKILL(t *testing.T) {
 	if _, err := etcdClient(t, first).Put(ctx, "planet", "earth"); err != nil {
 		t.Fatal(err)
 	}
-	wrapped, err := openCustody(t, first, devstack.Worker).Mint(ctx, "dc1-dc2", 1, []keychain.SiteID{"dc2"})
+	wrapped, err := openCustody(t, first, devstack.Worker).Mint(ctx, "dc1-dc2", 1, []keychain.SiteID{"dc1", "dc2"})
 	if err != nil {
 		t.Fatal(err)
 	}
