@@ -182,19 +182,41 @@ func (s *tenures) check(t *testing.T, agents int) {
 		t.Error("nobody was seen")
 	}
 	for node, events := range s.events {
-		came := map[string]bool{}
-		for i, e := range events {
-			if (i%2 == 1) != (e == "goes") {
-				t.Errorf("%s: two at once, or none: %v", node, events)
-				break
-			}
-			if e != "goes" && came[e] {
-				t.Errorf("%s: %s again: %v", node, e, events)
-			}
-			came[e] = true
+		if wrong := disorder(events); wrong != "" {
+			t.Errorf("%s: %s: %v", node, wrong, events)
 		}
 		if got := (len(events) + 1) / 2; got != agents {
 			t.Errorf("%s was served by %d agents, want %d: %v", node, got, agents, events)
+		}
+	}
+}
+
+// disorder says what is wrong with the order in which agents came and went.
+func disorder(events []string) string {
+	came := map[string]bool{}
+	for i, e := range events {
+		switch {
+		case i%2 == 0 && e == "goes":
+			return "somebody goes who has not come"
+		case i%2 == 1 && e != "goes":
+			return "two at once"
+		case e != "goes" && came[e]:
+			return e + " again"
+		}
+		came[e] = true
+	}
+	return ""
+}
+
+func TestDisorderIsSeen(t *testing.T) {
+	for want, events := range map[string][]string{
+		"":                               {"1 comes", "goes", "2 comes"},
+		"two at once":                    {"1 comes", "2 comes", "goes"},
+		"1 comes again":                  {"1 comes", "goes", "2 comes", "goes", "1 comes"},
+		"somebody goes who has not come": {"goes", "1 comes"},
+	} {
+		if got := disorder(events); got != want {
+			t.Errorf("%v: %q, want %q", events, got, want)
 		}
 	}
 }
