@@ -1,7 +1,6 @@
 package store
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -65,9 +64,6 @@ func EnvConfig(getenv func(string) string) Config {
 func (c Config) complete() (Config, error) {
 	if len(c.Endpoints) == 0 {
 		return c, fault.New(fault.Invalid, "open etcd: no address is given: set ETCDCTL_ENDPOINTS")
-	}
-	if c.Files == (identity.Files{}) && !slices.ContainsFunc(c.Endpoints, func(e string) bool { return strings.HasPrefix(e, "https://") }) {
-		c.Plain = true // until everything speaks TLS
 	}
 	if err := c.check(); err != nil {
 		return c, err

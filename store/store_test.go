@@ -55,6 +55,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		{"no address", Config{}, fault.Invalid, "ETCDCTL_ENDPOINTS"},
 		{"not encrypted", Config{Endpoints: []string{"http://" + dead}, Files: good}, fault.Invalid, "https://"},
 		{"no certificate", Config{Endpoints: []string{"https://" + dead}}, fault.Invalid, "ETCDCTL_CERT"},
+		{"no certificate, and no scheme", Config{Endpoints: []string{dead}}, fault.Invalid, "ETCDCTL_CERT"},
 		{"no key", Config{Endpoints: []string{dead}, Files: identity.Files{Cert: good.Cert}}, fault.Invalid, "ETCDCTL_KEY"},
 		{"no CA file", Config{Endpoints: []string{dead}, Files: other(func(f *identity.Files) { f.CA = "/nowhere/ca.pem" })}, fault.Invalid, "/nowhere/ca.pem"},
 		{"a CA file without a certificate", Config{Endpoints: []string{dead}, Files: other(func(f *identity.Files) { f.CA = garbage })}, fault.Invalid, garbage},
