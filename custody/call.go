@@ -57,8 +57,7 @@ func (c *Custody) do(ctx context.Context, what call, out any, send func(context.
 	case replaced:
 		return c.asked(ctx, what, out, send)
 	case alive:
-		return fault.New(fault.Refused, "vault refuses %s: the token's policy does not allow it (policies %s; path %s)",
-			what.what, c.session.named(), what.path)
+		return &fault.Error{Kind: fault.Refused, Cause: notAllowed{what.what, c.session.named(), what.path}}
 	case ended:
 		return fault.Wrap(fault.Refused, why, "vault refuses %s: the token has ended", what.what)
 	case inDoubt:
@@ -99,6 +98,19 @@ func (c *Custody) asked(ctx context.Context, what call, out any, send func(conte
 // errForbidden is status 403: of the token, or of its policy.
 var errForbidden = errors.New("the token's policy does not allow it, or the token has ended")
 
+// notAllowed is errForbidden of a token that is alive.
+type notAllowed struct{ what, policies, path string }
+
+func (n notAllowed) Error() string {
+	return "vault refuses " + n.what + ": the token's policy does not allow it (policies " + n.policies + "; path " + n.path + ")"
+}
+
+// Is makes it errForbidden for errors.Is.
+func (n notAllowed) Is(err error) bool { return err == errForbidden }
+
+// errNoKEK is a KEK that is not there.
+var errNoKEK = errors.New("it has no key of that name")
+
 var errGarbled = errors.New("what answers there does not speak like Vault")
 
 // garbled is an answer that cannot be Vault's: a proxy's page, say.
@@ -114,7 +126,7 @@ func (c *Custody) failed(ctx context.Context, what call, err error) error {
 	case !answered:
 		return c.away(ctx, err)
 	case code == http.StatusBadRequest && what.kek != "" && said(err, noSuchKey):
-		return fault.New(fault.Refused, "vault refuses %s: it has no key of that name", what.what)
+		return fault.Wrap(fault.Refused, errNoKEK, "vault refuses %s", what.what)
 	case code == http.StatusBadRequest && what.old != nil && said(err, saysTooOld):
 		return what.old
 	case code == http.StatusBadRequest && what.bad != nil:

@@ -149,27 +149,40 @@ func mounted(mount string) string {
 // Address is where Vault is, as shown to people.
 func (c *Custody) Address() string { return c.address }
 
-// Ping asks Vault for its health. It is Unavailable, naming the address, when
+// Health is what Vault says of itself.
+type Health struct {
+	Version string
+	Standby bool
+	Time    time.Time // by its own clock, to the second
+}
+
+// Ping is Health for its errors alone.
+func (c *Custody) Ping(ctx context.Context) error {
+	_, err := c.Health(ctx)
+	return err
+}
+
+// Health asks Vault for its health. It is Unavailable, naming the address, when
 // Vault is away, sealed or not initialised. A standby node is well: it forwards
 // requests to the active one, or sends the client there.
-func (c *Custody) Ping(ctx context.Context) error {
+func (c *Custody) Health(ctx context.Context) (Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	health, err := c.client.Sys().HealthWithContext(ctx)
 	switch {
 	case err != nil:
 		if _, ok := status(err); ok {
-			return fault.New(fault.Unavailable, "reach vault at %s: it does not report its health", c.address)
+			return Health{}, fault.New(fault.Unavailable, "reach vault at %s: it does not report its health", c.address)
 		}
-		return c.away(ctx, err)
+		return Health{}, c.away(ctx, err)
 	case !health.Initialized:
-		return fault.New(fault.Unavailable, "reach vault at %s: it is not initialised", c.address)
+		return Health{}, fault.New(fault.Unavailable, "reach vault at %s: it is not initialised", c.address)
 	case health.Sealed:
-		return fault.New(fault.Unavailable, "reach vault at %s: it is sealed", c.address)
+		return Health{}, fault.New(fault.Unavailable, "reach vault at %s: it is sealed", c.address)
 	case health.ReplicationDRMode == "secondary":
-		return fault.New(fault.Unavailable, "reach vault at %s: it is a secondary for disasters, which answers nobody: use the primary", c.address)
+		return Health{}, fault.New(fault.Unavailable, "reach vault at %s: it is a secondary for disasters, which answers nobody: use the primary", c.address)
 	}
-	return nil
+	return Health{Version: health.Version, Standby: health.Standby, Time: time.Unix(health.ServerTimeUTC, 0)}, nil
 }
 
 // WritePolicy creates or replaces the ACL policy name.

@@ -87,7 +87,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.abortVerb(),
 		a.planVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(), a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(),
 		a.scheduleVerb(), a.deviceVerb(), a.kekVerb(), a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(),
-		a.bootstrapVerb(), a.enrollVerb(), a.joinVerb(), a.revokeVerb(),
+		a.bootstrapVerb(), a.enrollVerb(), a.joinVerb(), a.revokeVerb(), a.doctorVerb(),
 	)
 	return root
 }
