@@ -42,6 +42,7 @@ var outside = map[string]string{
 var inside = map[string]string{
 	"campaign":                          "KCVs, by keychain, which has one",
 	"cmd/keyorch/cli":                   "it reads back what it wrote itself, and one flag of its user's",
+	"cmd/keyorch/doctor":                "one field of etcd's version, bounded; and the name in a certificate, by identity, which has one",
 	"cmd/keyorch/wiring":                "whether a file of authorities is PEM at all; crypto/x509 reads it",
 	"custody":                           "Vault's answers: one call of encoding/json into a struct; the trouble tests send what is no answer of Vault's",
 	"devices/macsec":                    "names of keys, by devices/keying, which has one",

@@ -13,7 +13,7 @@ func words(err error) (what, mend string) {
 	at := strings.LastIndex(what, ": ")
 	for at > 0 {
 		first, _, _ := strings.Cut(what[at+2:], " ")
-		if slices.Contains(orders(), first) {
+		if slices.Contains(orders(), first) || strings.HasPrefix(what[at+2:], "is it the right") {
 			return what[:at], what[at+2:]
 		}
 		next := strings.LastIndex(what[:at], ": ")
