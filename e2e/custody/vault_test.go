@@ -84,11 +84,15 @@ func newServer(t *testing.T, ca *identitytest.Authority, storage physical.Backen
 		TLS: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert},
 	}
 	s.listener.StartTLS()
-	t.Cleanup(func() {
-		s.listener.Close()
-		must(t, core.Shutdown())
-	})
+	t.Cleanup(s.stop)
 	return s
+}
+
+// stop ends it as a crash does: nobody is told.
+func (s *server) stop() {
+	s.listener.CloseClientConnections()
+	s.listener.Close()
+	_ = s.core.Shutdown() // it may have been stopped before
 }
 
 // open is a custody on s with cfg; its address and authority are filled in.

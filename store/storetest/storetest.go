@@ -50,6 +50,9 @@ func Run(t *testing.T, srv Server) {
 		{"a repeated change counts as committed once", testRepeated},
 		{"a write whose answer was lost is found out", testLostAnswer},
 		{"a segment of five hundred nodes is one transaction", testSegment},
+		{"keys are wrapped anew, and whoever drives the link goes on", testRewrap},
+		{"a key that was minted before KEKs were rotated is not committed", testMinting},
+		{"links are driven while their keys are wrapped anew", testRewrapRace},
 		{"an older report is refused and an equal one is not", testOlderReport},
 		{"a report without tenure is refused", testNoTenure},
 		{"of two agents one acts", testTwoAgents},
@@ -287,18 +290,23 @@ func (d *driver) begin() {
 // next enters the next phase.
 func (d *driver) next() {
 	d.tb.Helper()
-	st := d.rec.State
+	d.rec.State = advance(d.tb, d.rec.State)
+	d.commit(keychain.Wrapped{})
+}
+
+// advance is the state in the next phase.
+func advance(tb testing.TB, st link.State) link.State {
+	tb.Helper()
 	switch st.Phase {
 	case link.Staging:
-		st = step(d.tb, confirm(d.tb, st), link.Cleared{Turn: st.Turn, At: epochZero})
+		return step(tb, confirm(tb, st), link.Cleared{Turn: st.Turn, At: epochZero})
 	case link.Draining:
-		st = step(d.tb, st, link.Drained{Turn: st.Turn, At: epochZero})
+		return step(tb, st, link.Drained{Turn: st.Turn, At: epochZero})
 	case link.Switching, link.Retiring:
-		st = confirm(d.tb, st)
+		return confirm(tb, st)
 	case link.Steady:
 	}
-	d.rec.State = st
-	d.commit(keychain.Wrapped{})
+	return st
 }
 
 // rotate goes from Steady to Steady.
