@@ -8,10 +8,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,10 +37,25 @@ type fakeVault struct {
 }
 
 type fakeKEK struct {
-	Type       string `json:"type"`
-	Derived    bool   `json:"derived"`
-	Exportable bool   `json:"exportable"`
-	root       []byte
+	Type       string         `json:"type"`
+	Derived    bool           `json:"derived"`
+	Exportable bool           `json:"exportable"`
+	Latest     int            `json:"latest_version"`
+	Opens      int            `json:"min_decryption_version"`
+	Encrypts   int            `json:"min_encryption_version"`
+	Kept       int            `json:"min_available_version"`
+	roots      map[int][]byte // by version
+}
+
+// rotate gives k its next version.
+func (k *fakeKEK) rotate() {
+	root := make([]byte, 32)
+	_, _ = rand.Read(root)
+	if k.roots == nil {
+		k.roots = map[int][]byte{}
+	}
+	k.Latest++
+	k.roots[k.Latest] = root
 }
 
 func newVault(t *testing.T) *fakeVault {
@@ -108,61 +125,45 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, 403, map[string]any{"errors": []string{"permission denied"}})
 		return
 	}
-	var in struct {
-		Context    []byte `json:"context"`
-		Ciphertext string `json:"ciphertext"`
-		Policy     string `json:"policy"`
-		Batch      []struct {
-			Context    []byte `json:"context"`
-			Ciphertext string `json:"ciphertext"`
-		} `json:"batch_input"`
-		Partial int `json:"partial_failure_response_code"`
-		fakeKEK
-	}
+	var in fakeRequest
 	body, _ := io.ReadAll(r.Body)
 	if len(body) > 0 && json.Unmarshal(body, &in) != nil {
 		answer(w, 400, map[string]any{"errors": []string{"bad body"}})
 		return
 	}
 	name := path[strings.LastIndex(path, "/")+1:]
-	switch {
+	switch kek, more, _ := strings.Cut(strings.TrimPrefix(path, "transit/keys/"), "/"); {
 	case strings.HasPrefix(path, "sys/policies/acl/"):
 		v.acl[name] = in.Policy
+		if _, has := v.policies[name]; has { // a token that is called like its policy
+			v.policies[name] = in.Policy
+		}
 		w.WriteHeader(204)
-	case strings.HasPrefix(path, "transit/keys/"):
+	case strings.HasPrefix(path, "transit/keys/") && more == "":
 		v.key(w, r, name, in.fakeKEK)
+	case strings.HasPrefix(path, "transit/keys/"):
+		v.change(w, v.keks[kek], more, in.fakeKEK)
 	case v.keks[name] == nil:
 		answer(w, 400, map[string]any{"errors": []string{"encryption key not found"}})
 	case strings.HasPrefix(path, "transit/datakey/wrapped/"):
 		key := make([]byte, v.size)
 		_, _ = rand.Read(key)
 		v.minted = append(v.minted, key)
-		box := v.keks[name].box(in.Context)
-		nonce := make([]byte, box.NonceSize())
-		_, _ = rand.Read(nonce)
-		sealed := base64.StdEncoding.EncodeToString(box.Seal(nonce, nonce, key, nil))
-		answer(w, 200, map[string]any{"data": map[string]any{"ciphertext": "vault:v1:" + sealed}})
-	case strings.HasPrefix(path, "transit/decrypt/") && in.Batch != nil:
-		v.batches = append(v.batches, len(in.Batch))
-		results, good := make([]map[string]any, len(in.Batch)), 0
+		answer(w, 200, map[string]any{"data": map[string]any{"ciphertext": v.keks[name].encrypt(in.Context, key)}})
+	case strings.HasPrefix(path, "transit/rewrap/"):
+		results := make([]map[string]any, len(in.Batch))
 		for i, item := range in.Batch {
-			key, fault := decrypt(v.keks[name].box(item.Context), item.Ciphertext)
-			if results[i] = map[string]any{"plaintext": key, "reference": ""}; fault != "" {
-				results[i] = map[string]any{"error": fault, "reference": ""}
-			} else {
-				good++
+			key, fault := v.keks[name].decrypt(item.Context, item.Ciphertext)
+			if results[i] = map[string]any{"error": fault}; fault == "" {
+				results[i] = map[string]any{"ciphertext": v.keks[name].encrypt(item.Context, key)}
 			}
 		}
-		status := 200
-		if good < len(results) {
-			if status = 400; good > 0 && in.Partial != 0 && !v.old {
-				status = in.Partial
-			}
-		}
-		answer(w, status, map[string]any{"data": map[string]any{"batch_results": results}})
+		answer(w, 200, map[string]any{"data": map[string]any{"batch_results": results}})
+	case strings.HasPrefix(path, "transit/decrypt/") && in.Batch != nil:
+		v.decryptMany(w, name, in)
 	case strings.HasPrefix(path, "transit/decrypt/"):
 		v.singles++
-		key, fault := decrypt(v.keks[name].box(in.Context), in.Ciphertext)
+		key, fault := v.keks[name].decrypt(in.Context, in.Ciphertext)
 		if fault != "" {
 			answer(w, 400, map[string]any{"errors": []string{fault}})
 			return
@@ -171,11 +172,56 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func decrypt(box cipher.AEAD, ciphertext string) (key []byte, fault string) {
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(ciphertext, "vault:v1:"))
-	if err != nil || len(raw) < box.NonceSize() {
-		return nil, "invalid ciphertext"
+type fakeRequest struct {
+	Context    []byte `json:"context"`
+	Ciphertext string `json:"ciphertext"`
+	Policy     string `json:"policy"`
+	Batch      []struct {
+		Context    []byte `json:"context"`
+		Ciphertext string `json:"ciphertext"`
+	} `json:"batch_input"`
+	Partial int `json:"partial_failure_response_code"`
+	fakeKEK
+}
+
+func (v *fakeVault) decryptMany(w http.ResponseWriter, name string, in fakeRequest) {
+	v.batches = append(v.batches, len(in.Batch))
+	results, good := make([]map[string]any, len(in.Batch)), 0
+	for i, item := range in.Batch {
+		key, fault := v.keks[name].decrypt(item.Context, item.Ciphertext)
+		if results[i] = map[string]any{"plaintext": key, "reference": ""}; fault != "" {
+			results[i] = map[string]any{"error": fault, "reference": ""}
+		} else {
+			good++
+		}
 	}
+	status := 200
+	if good < len(results) {
+		if status = 400; good > 0 && in.Partial != 0 && !v.old {
+			status = in.Partial
+		}
+	}
+	answer(w, status, map[string]any{"data": map[string]any{"batch_results": results}})
+}
+
+func (k *fakeKEK) encrypt(context, key []byte) string {
+	box := k.box(k.Latest, context)
+	nonce := make([]byte, box.NonceSize())
+	_, _ = rand.Read(nonce)
+	return fmt.Sprintf("vault:v%d:%s", k.Latest, base64.StdEncoding.EncodeToString(box.Seal(nonce, nonce, key, nil)))
+}
+
+func (k *fakeKEK) decrypt(context []byte, ciphertext string) (key []byte, fault string) {
+	head, text, _ := strings.Cut(strings.TrimPrefix(ciphertext, "vault:v"), ":")
+	version, _ := strconv.Atoi(head)
+	raw, err := base64.StdEncoding.DecodeString(text)
+	switch {
+	case err != nil || len(raw) < 12 || version < 1 || version > k.Latest:
+		return nil, "invalid ciphertext"
+	case version < k.Opens:
+		return nil, saysTooOld
+	}
+	box := k.box(version, context)
 	key, err = box.Open(nil, raw[:box.NonceSize()], raw[box.NonceSize():], nil)
 	if err != nil {
 		return nil, "cipher: message authentication failed"
@@ -193,16 +239,46 @@ func (v *fakeVault) key(w http.ResponseWriter, r *http.Request, name string, wan
 		return
 	}
 	if v.keks[name] == nil {
-		want.root = make([]byte, 32)
-		_, _ = rand.Read(want.root)
+		want.Opens = 1
+		want.rotate()
 		v.keks[name] = &want
 	}
 	answer(w, 200, map[string]any{"data": v.keks[name]})
 }
 
+// change rotates, trims or configures a KEK.
+func (v *fakeVault) change(w http.ResponseWriter, k *fakeKEK, how string, want fakeKEK) {
+	bad := func(why string) { answer(w, 400, map[string]any{"errors": []string{why}}) }
+	switch {
+	case k == nil:
+		bad("encryption key not found")
+		return
+	case how == "rotate":
+		k.rotate()
+	case how == "trim":
+		if want.Kept > k.Opens || want.Kept > k.Encrypts {
+			bad("minimum available version cannot be greater than minmum encryption version")
+			return
+		}
+		for version := range k.roots {
+			if version < want.Kept {
+				delete(k.roots, version)
+			}
+		}
+		k.Kept = want.Kept
+	case how == "config":
+		if want.Opens < k.Kept || want.Opens > k.Latest {
+			bad("cannot set min decryption version")
+			return
+		}
+		k.Opens, k.Encrypts = want.Opens, want.Encrypts
+	}
+	answer(w, 200, map[string]any{"data": k})
+}
+
 // box is the AEAD under the key that context derives.
-func (k *fakeKEK) box(context []byte) cipher.AEAD {
-	key, err := hkdf.Key(sha256.New, k.root, nil, string(context), 32)
+func (k *fakeKEK) box(version int, context []byte) cipher.AEAD {
+	key, err := hkdf.Key(sha256.New, k.roots[version], nil, string(context), 32)
 	if err != nil {
 		panic(err)
 	}
