@@ -59,7 +59,11 @@ func (c *Custody) do(ctx context.Context, what call, out any, send func(context.
 	case alive:
 		return &fault.Error{Kind: fault.Refused, Cause: notAllowed{what.what, c.session.named(), what.path}}
 	case ended:
-		return fault.Wrap(fault.Refused, why, "vault refuses %s: the token has ended", what.what)
+		kind := fault.Refused
+		if fault.Is(why, fault.Unavailable) { // no login just now: to be tried again
+			kind = fault.Unavailable
+		}
+		return fault.Wrap(kind, why, "vault refuses %s: the token has ended", what.what)
 	case inDoubt:
 	}
 	return err

@@ -121,11 +121,8 @@ func (c *Custody) revive(ctx context.Context, serial int) (is standing, why erro
 	s.mu.Lock()
 	newer, barred, why := s.serial != serial, time.Now().Before(s.barred), s.why
 	s.mu.Unlock()
-	switch {
-	case newer:
+	if newer {
 		return replaced, nil
-	case barred:
-		return ended, why
 	}
 	if s.client.Token() != "" {
 		l, err := c.lookup(ctx)
@@ -139,10 +136,14 @@ func (c *Custody) revive(ctx context.Context, serial int) (is standing, why erro
 			return inDoubt, nil
 		}
 	}
-	if s.login.byToken() {
+	switch {
+	case s.login.byToken():
 		return ended, errNoToken
+	case barred:
+		return ended, why
 	}
-	if err := c.enter(ctx); err != nil {
+	// Whoever gives up waiting must not spoil it for the others.
+	if err := c.enter(context.WithoutCancel(ctx)); err != nil {
 		s.failed(err)
 		return ended, err
 	}
