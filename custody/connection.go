@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
@@ -72,7 +73,27 @@ func newClient(conf *api.Config, f files, keep bool) (*api.Client, error) {
 	// limit would end before the answer has been read.
 	client.SetClientTimeout(0)
 	client.SetMaxRetries(0)
-	return client, nil
+	return client.WithRequestCallbacks(keepBody), nil
+}
+
+// keepBody has a request that a standby redirects arrive as it was sent. The client
+// encodes the body anew then, from what only its other calls fill in: it would be
+// null.
+func keepBody(r *api.Request) {
+	if r.Obj == nil && r.BodyBytes != nil {
+		r.Obj = json.RawMessage(r.BodyBytes)
+	}
+}
+
+// wrapping is a client like c's own whose answers are wrapped, to be opened once.
+func (c *Custody) wrapping(life time.Duration) (*api.Client, error) {
+	client, err := c.client.CloneWithHeaders()
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "open vault client: the client refuses its settings")
+	}
+	client.SetToken(c.client.Token())
+	client.SetWrappingLookupFunc(func(string, string) string { return life.Round(time.Second).String() })
+	return client.WithRequestCallbacks(keepBody), nil
 }
 
 // dialer connects with the files as they are then.

@@ -51,8 +51,11 @@ func (a Administration) Invite(ctx context.Context, id identity.Identity, life t
 	path := role + "/secret-id"
 	err := a.Vault.do(ctx, call{op: "invite", path: path, what: "making a secret ID at " + path, absent: absent, whole: true}, &wrapped,
 		func(ctx context.Context) (*api.Response, error) {
-			wrap := func(r *api.Request) { r.WrapTTL = life.Round(time.Second).String() }
-			return a.Vault.client.WithRequestCallbacks(wrap).Logical().WriteRawWithContext(ctx, path, []byte("{}"))
+			client, err := a.Vault.wrapping(life)
+			if err != nil {
+				return nil, err
+			}
+			return client.Logical().WriteRawWithContext(ctx, path, []byte("{}"))
 		})
 	if err != nil {
 		return Invitation{}, err

@@ -85,11 +85,15 @@ func AgentPolicy(mount string, keks []string) string {
 // OperatorPolicy allows setting up and rotating KEKs, which can be neither exported
 // nor deleted, and writing the policies of agents. It neither mints nor opens a key.
 func OperatorPolicy(mount string) string {
+	return keeping(mount) + rule("sys/policies/acl/"+agentPolicy+"*", "create", "read", "update") + ownToken()
+}
+
+// keeping is the rule of who keeps the KEKs.
+func keeping(mount string) string {
 	return limited(mounted(mount)+"/keys/keyorch-*", map[string]string{
 		"type": fmt.Sprintf("[%q]", kekType), "derived": "[true]", "exportable": "[false]", "allow_plaintext_backup": "[false]",
 		"min_decryption_version": "[]", "min_encryption_version": "[]", "min_available_version": "[]",
-	}, "create", "read", "update") +
-		rule("sys/policies/acl/"+agentPolicy+"*", "create", "read", "update") + ownToken()
+	}, "create", "read", "update")
 }
 
 // AuditorPolicy allows reading which KEKs there are and what policies say. It
@@ -99,9 +103,10 @@ func AuditorPolicy(mount string) string {
 		rule("sys/policies/acl/keyorch-*", "read") + ownToken()
 }
 
-// CertificatePolicy allows one identity to have its certificates signed.
+// CertificatePolicy allows one identity to have its certificates signed, which is all
+// that a host may do that is joining.
 func CertificatePolicy(pki string, id identity.Identity) string {
-	return rule(Paths{PKI: pki}.Whole().PKI+"/sign/"+id.CommonName(), "update")
+	return ownToken() + rule(Paths{PKI: pki}.Whole().PKI+"/sign/"+id.CommonName(), "update")
 }
 
 // AdminPolicy allows what bootstrap, enroll and revoke do. It opens no key by
@@ -131,7 +136,7 @@ func AdminPolicy(p Paths) string {
 	add(p.PKI+"/issuers", "list")
 	add(p.PKI+"/root/generate/internal", "create", "update")
 	add(p.PKI+"/sign/"+string(identity.Admin), "update")
-	hcl.WriteString(OperatorPolicy(p.Transit))
+	hcl.WriteString(keeping(p.Transit) + ownToken())
 	add("auth/token/accessors", "list", "sudo")
 	add("auth/token/lookup-accessor", "update")
 	add("auth/token/revoke-accessor", "update")

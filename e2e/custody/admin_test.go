@@ -35,7 +35,7 @@ func wantAll(t *testing.T, steps []custody.Step, err error, action custody.Actio
 func TestBootstrapIsRepeatable(t *testing.T) {
 	v := startVault(t)
 	a := custody.Administration{Vault: v.root(t), Dry: true}
-	cluster := &custody.Kubernetes{Host: "https://127.0.0.1:1", Reviewer: "not-shown"}
+	cluster := &custody.Kubernetes{Host: "https://127.0.0.1:1", Reviewer: identity.Credential(jwt(t, "reviewer"))}
 	for range 2 { // a dry run changes nothing
 		steps, err := a.Bootstrap(t.Context(), nil)
 		wantAll(t, steps, err, custody.Created)

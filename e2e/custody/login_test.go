@@ -119,7 +119,7 @@ func TestLoginByKubernetes(t *testing.T) {
 	v, a := enrolled(t, identity.ByKubernetes, nil)
 	good := jwt(t, "keyorch-agent")
 	api := apiServer(t, good)
-	_, err := a.Bootstrap(t.Context(), &custody.Kubernetes{Host: api.URL, Reviewer: "reviewer"})
+	_, err := a.Bootstrap(t.Context(), &custody.Kubernetes{Host: api.URL, Reviewer: identity.Credential(jwt(t, "reviewer"))})
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "token")
 	cfg := v.config(custody.Config{Login: custody.Login{Method: identity.ByKubernetes, Role: agent.CommonName(), JWTFile: file}})
