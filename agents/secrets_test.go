@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,4 +116,39 @@ func TestMessagesFitOneLine(t *testing.T) {
 	if strings.ContainsAny(got, "\n\t\x1b\x00") || len(got) > maxMessage || !strings.HasPrefix(got, "first second [31mred") {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestAKeyThatIsWrappedAnewStaysOpen gives an order again with its keys wrapped under
+// another version of their KEK: nothing is opened and no device is touched, and what the
+// device loses is put back although Vault is away.
+func TestAKeyThatIsWrappedAnewStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.device("n1")
+		a := w.start(t.TempDir(), d.node())
+		defer a.stop()
+		o := store.Order{Node: "n1", Link: theLink, Turn: 1, Accept: w.wants(theLink, 3), Send: w.want(theLink, 3)}
+		w.order(o)
+		w.reported("n1", theLink, atTurn(1))
+		synctest.Wait()
+		unwraps, touched := w.count(&w.unwraps), 0
+		w.change(func() {
+			w.vaultAway = true
+			w.effect = func(string, bool) error { touched++; return nil }
+		})
+		o.Accept = slices.Clone(o.Accept)
+		o.Accept[0].Wrapped.Ciphertext, o.Send.Wrapped.Ciphertext = "vault:v2:anew", "vault:v2:anew"
+		w.order(o)
+		synctest.Wait()
+		if n := w.count(&w.unwraps) - unwraps; n != 0 || touched != 0 || wiped(w.opened[0]) {
+			t.Errorf("%d requests to vault, %d effects, the key is wiped: %v", n, touched, wiped(w.opened[0]))
+		}
+		d.reboot()
+		if !w.until(t.Context(), func() bool { return d.port(theLink).accepts[3] != "" }) {
+			t.Error("the key was not put back")
+		}
+		if n := w.count(&w.unwraps) - unwraps; n != 0 {
+			t.Errorf("vault was asked %d times", n)
+		}
+	})
 }
