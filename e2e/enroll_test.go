@@ -11,6 +11,7 @@ import (
 	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/e2e/lab"
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
@@ -115,6 +116,33 @@ func TestASiteJoinsAndIsShutOut(t *testing.T) {
 		}
 		w.rotate(0, "--all")
 	})
+	w.lostNothing()
+}
+
+// TestACertificateIsRenewedWithoutARestart has an agent whose certificate and whose
+// token last half a minute serve for longer than both.
+func TestACertificateIsRenewedWithoutARestart(t *testing.T) {
+	w := newWorld(t)
+	w.declare(stolen)
+	w.startWorker()
+	w.startAgent("dc1")
+	w.startAgent("dc3")
+	dir, _ := w.joined("dc2", "--cert-ttl", "30s", "--token-ttl", "30s")
+	files := identity.Directory(dir).Files()
+	first, err := files.Read(time.Now(), "etcd")
+	must(t, err)
+	w.agents["dc2"] = w.agentOf("dc2", dir)
+	w.rotate(0, "--all")
+	w.trafficAmong("one", "two")
+	for time.Now().Before(first.Leaf.NotAfter.Add(2 * time.Second)) {
+		time.Sleep(time.Second)
+	}
+	now, err := files.Read(time.Now(), "etcd")
+	must(t, err) // the first would be refused as expired
+	if !now.Leaf.NotAfter.After(first.Leaf.NotAfter) || now.Identity != first.Identity {
+		t.Errorf("%s until %v became %s until %v", first.Identity, first.Leaf.NotAfter, now.Identity, now.Leaf.NotAfter)
+	}
+	w.rotate(0, "--all")
 	w.lostNothing()
 }
 

@@ -21,6 +21,10 @@ import (
 // invitationLife is how long a join token is good for when nobody says.
 const invitationLife = 15 * time.Minute
 
+// shortestLife is the least that certificates and tokens may last: some tries to renew
+// them have to fit in.
+const shortestLife = 30 * time.Second
+
 // somebody is whom enroll and revoke are about, as flags and an argument say it.
 type somebody struct {
 	node, worker, operator, auditor string
@@ -138,8 +142,8 @@ func (q *enrolling) enrolment(id identity.Identity, keks []string) (custody.Enro
 	switch {
 	case q.life < time.Minute || q.life > 24*time.Hour:
 		return e, fault.New(fault.Invalid, "--ttl %v: from 1m to 24h", q.life)
-	case q.certLife != 0 && q.certLife < time.Minute, q.tokenLife != 0 && q.tokenLife < time.Minute:
-		return e, fault.New(fault.Invalid, "--cert-ttl, --token-ttl: at least 1m")
+	case q.certLife != 0 && q.certLife < shortestLife, q.tokenLife != 0 && q.tokenLife < shortestLife:
+		return e, fault.New(fault.Invalid, "--cert-ttl, --token-ttl: at least %v", shortestLife)
 	}
 	return e, nil
 }
