@@ -39,13 +39,13 @@ var errTried = errors.New("tried")
 // opened. Errors: Invalid (a malformed name), Refused for anything but the policy and
 // the KEK, Unavailable.
 func (c *Custody) TryOpen(ctx context.Context, kek string) (Answer, error) {
-	return c.try(ctx, "decrypt", kek, map[string]any{"ciphertext": "vault:v1:", "context": trialContext()})
+	return c.try(ctx, "decrypt", kek, map[string]any{"ciphertext": "vault:v1:", "context": base64.StdEncoding.EncodeToString([]byte("keyorch doctor"))})
 }
 
-// TryMint asks Vault whether the token may mint keys under kek. None is minted. Errors
-// as for TryOpen.
+// TryMint asks Vault whether the token may mint keys under kek. None is minted: a KEK
+// of keyorch's is derived, and a context is not given. Errors as for TryOpen.
 func (c *Custody) TryMint(ctx context.Context, kek string) (Answer, error) {
-	return c.try(ctx, "datakey/wrapped", kek, map[string]any{"bits": 1, "context": trialContext()})
+	return c.try(ctx, "datakey/wrapped", kek, map[string]any{})
 }
 
 // TryRead asks Vault whether the token may look at kek, and whether it is as it should
@@ -82,5 +82,3 @@ func (c *Custody) try(ctx context.Context, op, kek string, in map[string]any) (A
 	}
 	return Denied, err
 }
-
-func trialContext() string { return base64.StdEncoding.EncodeToString([]byte("keyorch doctor")) }
