@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/vault/api"
-
-	"github.com/keyorch/keyorch/fault"
 )
 
 // Administration sets Vault up for keyorch and for who is enrolled. Everything that
@@ -63,7 +61,7 @@ type thing struct {
 	what, path string
 	want       map[string]any // what is written; what is read back must hold it
 	unread     []string       // of want, what Vault does not give back
-	once       bool           // it cannot be changed later, only refused
+	bad        error          // what it means when Vault calls it bad
 }
 
 // see makes a thing as it should be.
@@ -81,15 +79,12 @@ func (a Administration) see(ctx context.Context, t thing) (Step, error) {
 		if step.Differed = differs(t, got); len(step.Differed) == 0 {
 			return step, nil
 		}
-		if step.Action = SetTo; t.once {
-			return step, fault.New(fault.Refused, "set up %s: it is there, and differs in %s: remove it, or use another mount",
-				t.what, strings.Join(step.Differed, ", "))
-		}
+		step.Action = SetTo
 	}
 	if a.Dry {
 		return step, nil
 	}
-	return step, a.Vault.write(ctx, call{op: "write", path: t.path, what: "writing " + t.path}, t.want, nil)
+	return step, a.Vault.write(ctx, call{op: "write", path: t.path, what: "writing " + t.path, bad: t.bad}, t.want, nil)
 }
 
 // differs names the fields of t that got has in another way.

@@ -61,6 +61,7 @@ func (k Kubernetes) config(p Paths) thing {
 	t := thing{
 		what: "configuration of auth/" + p.Kubernetes, path: "auth/" + p.Kubernetes + "/config",
 		want: map[string]any{"kubernetes_host": k.Host, "kubernetes_ca_cert": k.CA},
+		bad:  fault.New(fault.Invalid, "configure auth/%s of vault: it needs the address of the API server, and its authorities in PEM unless vault runs in the cluster", p.Kubernetes),
 	}
 	if k.Reviewer != "" {
 		t.want["token_reviewer_jwt"], t.unread = string(k.Reviewer), []string{"token_reviewer_jwt"}

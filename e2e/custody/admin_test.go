@@ -8,6 +8,7 @@ import (
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
+	"github.com/keyorch/keyorch/identity/identitytest"
 )
 
 const kek = "keyorch-sites-dc1.dc2"
@@ -35,7 +36,7 @@ func wantAll(t *testing.T, steps []custody.Step, err error, action custody.Actio
 func TestBootstrapIsRepeatable(t *testing.T) {
 	v := startVault(t)
 	a := custody.Administration{Vault: v.root(t), Dry: true}
-	cluster := &custody.Kubernetes{Host: "https://127.0.0.1:1", Reviewer: identity.Credential(jwt(t, "reviewer"))}
+	cluster := &custody.Kubernetes{Host: "https://127.0.0.1:1", CA: string(identitytest.NewAuthority(t).PEM()), Reviewer: identity.Credential(jwt(t, "reviewer"))}
 	for range 2 { // a dry run changes nothing
 		steps, err := a.Bootstrap(t.Context(), nil)
 		wantAll(t, steps, err, custody.Created)
@@ -63,6 +64,8 @@ func TestBootstrapIsRepeatable(t *testing.T) {
 	}
 	steps, err = a.Bootstrap(t.Context(), cluster)
 	wantAll(t, steps, err, custody.Existed)
+	_, err = a.Bootstrap(t.Context(), &custody.Kubernetes{Host: "https://127.0.0.1:2"}) // this Vault runs in no cluster
+	want(t, err, fault.Invalid, "its authorities in PEM")
 	// What is another's is left alone.
 	_, err = custody.Administration{Vault: a.Vault, Paths: custody.Paths{PKI: "transit"}}.Bootstrap(t.Context(), nil)
 	want(t, err, fault.Refused, "there is an engine of type transit")

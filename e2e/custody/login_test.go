@@ -2,8 +2,10 @@ package custody_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,7 +25,7 @@ import (
 // apiServer answers TokenReviews: it knows one token, of one service account.
 func apiServer(t *testing.T, token string) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review struct {
 			APIVersion string `json:"apiVersion"`
 			Kind       string `json:"kind"`
@@ -42,6 +44,10 @@ func apiServer(t *testing.T, token string) *httptest.Server {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+func pemOf(c *x509.Certificate) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 }
 
 // jwt looks like the token of a service account. Vault reads its claims and leaves
@@ -119,7 +125,7 @@ func TestLoginByKubernetes(t *testing.T) {
 	v, a := enrolled(t, identity.ByKubernetes, nil)
 	good := jwt(t, "keyorch-agent")
 	api := apiServer(t, good)
-	_, err := a.Bootstrap(t.Context(), &custody.Kubernetes{Host: api.URL, Reviewer: identity.Credential(jwt(t, "reviewer"))})
+	_, err := a.Bootstrap(t.Context(), &custody.Kubernetes{Host: api.URL, CA: pemOf(api.Certificate()), Reviewer: identity.Credential(jwt(t, "reviewer"))})
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "token")
 	cfg := v.config(custody.Config{Login: custody.Login{Method: identity.ByKubernetes, Role: agent.CommonName(), JWTFile: file}})
