@@ -63,7 +63,7 @@ func (c *Custody) do(ctx context.Context, what call, out any, send func(context.
 		if fault.Is(why, fault.Unavailable) { // no login just now: to be tried again
 			kind = fault.Unavailable
 		}
-		return fault.Wrap(kind, why, "vault refuses %s: the token has ended", what.what)
+		return fault.Wrap(kind, why, "vault refuses %s: the token has ended or has no policy any more", what.what)
 	case inDoubt:
 	}
 	return err
