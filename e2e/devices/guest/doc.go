@@ -9,14 +9,14 @@
 //	})
 //	a, b := g.Pair(t)                                    // two namespaces joined by a cable
 //	g.Run(t, "ip", "-n", a.Name, "link")                 // wants success, gives the output
-//	agent := g.Spawn(t, "agent-a", g.HostEnv(env), a.Args("keyorch", "agent")...)
+//	agent := g.Spawn(t, "agent-a", g.HostEnv(t, env), a.Args("keyorch", "agent")...)
 //	flow := g.StartFlow(t, testbed.FlowSpec{From: a, To: b})
 //	g.Restart(t)                                         // off and on again: only /disk is kept
 //
 // A Meter counts over several boots, as proof.Device wants it.
 //
-// Inside, 10.0.2.2 is the host's loopback: HostEnv rewrites an environment for
-// that. /disk is a file system that survives Restart as a disk survives a power
+// Inside, 10.0.2.2 is the host's loopback: HostEnv rewrites an environment for that,
+// and brings the files that it names, such as certificates. /disk is a file system that survives Restart as a disk survives a power
 // cut, /disk/keep a directory on it for journals.
 //
 // A conformance test runs in the guest as a whole, with the test binary of its own
