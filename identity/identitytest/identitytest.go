@@ -72,6 +72,7 @@ func (a *Authority) Sign(tb testing.TB, csr []byte, options ...Option) []byte {
 	block, _ := pem.Decode(csr)
 	if block == nil {
 		tb.Fatal("the request is no PEM")
+		return nil
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	must(tb, err)
