@@ -208,7 +208,7 @@ func (d *driver) begin(ctx context.Context, fail func(error)) map[keychain.LinkI
 			if r.State, err = link.Step(r.State, link.Rotate{Epoch: r.State.Highest + 1}); err != nil {
 				return err
 			}
-			wrapped, err := d.minter.Mint(ctx, id, r.State.To.Epoch, []keychain.SiteID{d.sites[r.State.Downstream[0]]})
+			wrapped, err := d.minter.Mint(ctx, id, r.State.To.Epoch, []keychain.SiteID{d.sites[r.State.Upstream[0]], d.sites[r.State.Downstream[0]]})
 			changes[i] = store.Change{Record: r, Minted: wrapped, Sites: d.sites}
 			return err
 		})

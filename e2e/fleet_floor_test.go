@@ -136,25 +136,26 @@ func newVaultCalls(b *testing.B, l *lab.Lab, t topology.Topology) vaultCalls {
 	return v
 }
 
-// together sorts the links into groups of one receiving site, whose agent opens
-// the keys of a group with one request: as many groups as make unwraps requests
-// together with one for each link from the agent of the site that sends.
+// together sorts the links into groups under one KEK, whose keys the agents of either
+// side open with one request: as many groups as make unwraps requests.
 func (v vaultCalls) together(unwraps int) [][]topology.Link {
 	n := len(v.topo.Links)
-	most := 128 // what one request may open
-	if unwraps > n {
-		most = max(1, min(most, n/(unwraps-n)))
-	}
-	bySite := map[keychain.SiteID][]topology.Link{}
+	most := max(1, min(128, 2*n/max(1, unwraps))) // 128 is what one request may open
+	byKEK := map[string][]topology.Link{}
 	for _, k := range v.topo.Links {
-		site := v.topo.SitesOf(k.Downstream)[0]
-		bySite[site] = append(bySite[site], k)
+		kek := custody.KEK(k.Name, v.sites(k))
+		byKEK[kek] = append(byKEK[kek], k)
 	}
 	var groups [][]topology.Link
-	for _, links := range bySite {
+	for _, links := range byKEK {
 		groups = slices.AppendSeq(groups, slices.Chunk(links, most))
 	}
 	return groups
+}
+
+// sites are those of both sides of a link.
+func (v vaultCalls) sites(k topology.Link) []keychain.SiteID {
+	return v.topo.SitesOf(slices.Concat(k.Upstream, k.Downstream))
 }
 
 // mintAndOpen mints the keys of links one after the other, and opens them: those
@@ -164,7 +165,7 @@ func (v vaultCalls) mintAndOpen(ctx context.Context, links []topology.Link) erro
 	wrapped := make([]keychain.Wrapped, len(links))
 	for i, k := range links {
 		var err error
-		if wrapped[i], err = v.minter.Mint(ctx, k.Name, epoch, v.topo.SitesOf(k.Downstream)); err != nil {
+		if wrapped[i], err = v.minter.Mint(ctx, k.Name, epoch, v.sites(k)); err != nil {
 			return err
 		}
 	}
