@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -23,8 +24,23 @@ const (
 // comes after it, with the key-string, and is never shown.
 var lineTrouble = regexp.MustCompile(`^line (\d+): (?:% ?)?(Unknown command|Command incomplete|Ambiguous command|Warning|Failure to communicate)`)
 
-// keyShaped is what may be a part of a key-string.
-var keyShaped = regexp.MustCompile(`[A-Za-z0-9+/_-]{24,}`)
+// keyShaped is what may be a part of a key-string, and shorter what may be one if it
+// has letters of both cases as no word of FRR's has them: eight bytes are eleven
+// characters.
+var (
+	keyShaped   = regexp.MustCompile(`[A-Za-z0-9+/_-]{24,}`)
+	shorterPart = regexp.MustCompile(`[A-Za-z0-9+/_-]{11,}`)
+)
+
+// mayHoldKey reports whether a part of a key-string may stand in s.
+func mayHoldKey(s string) bool {
+	if keyShaped.MatchString(s) {
+		return true
+	}
+	return slices.ContainsFunc(shorterPart.FindAllString(s, -1), func(word string) bool {
+		return strings.ToLower(word[1:]) != word[1:] && strings.ToUpper(word) != word
+	})
+}
 
 // complaint is what FRR said about the lines of s, for an operator: the first line
 // that it did not take, as we know it, and the words of the daemon.
@@ -97,7 +113,7 @@ func safe(line []byte) string {
 		}
 		return r
 	}, string(line)))
-	if strings.HasPrefix(s, missingOwn) || strings.Contains(s, "key-string") || lineTrouble.MatchString(s) || keyShaped.MatchString(s) {
+	if strings.HasPrefix(s, missingOwn) || strings.Contains(s, "key-string") || lineTrouble.MatchString(s) || mayHoldKey(s) {
 		return ""
 	}
 	if r := []rune(s); len(r) > maxSaid {

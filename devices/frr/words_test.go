@@ -14,6 +14,7 @@ func TestComplaints(t *testing.T) {
 			`"cryptographic-algorithm hmac-sha-256": ospf6d refused it: Hash algorithm not supported, compile with --with-crypto=openssl`},
 		{"a key-string", "", "line 5: % Unknown command[14]:   key-string " + text + "\n", `"key-string …": unknown command`},
 		{"a key-string in the answer", "no: key-string " + text + "\n" + text[:40] + "\n", "line 5: Warning[14]...: key-string " + text + "\n", `"key-string …": warning`},
+		{"a part of a key-string", "", text[14:30] + "\n", "vtysh ended with exit code 1"},
 		{"a line that is not ours", "", "line 99: % Unknown command[14]: x\n", "unknown command"},
 		{"something else", "", "% Can't open configuration file /etc/frr/x/vtysh.conf due to 'No such file or directory'.\nExiting: failed to connect to any daemons.\nHint: if this seems wrong, try running me as a privileged user!\n", "failed to connect to any daemons"},
 		{"nothing", "", "", "vtysh ended with exit code 1"},
