@@ -17,15 +17,20 @@ import (
 func startEtcd(ctx context.Context, dir string, ports Ports, certs serverCerts, log *os.File) (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	client := url.URL{Scheme: "http", Host: address(ports.Etcd)}
+	pages := url.URL{Scheme: "http", Host: address(ports.EtcdHTTP)}
 	peer := url.URL{Scheme: "http", Host: address(ports.EtcdPeer)}
 	if !certs.plain() {
-		client.Scheme, peer.Scheme = "https", "https"
+		client.Scheme, pages.Scheme, peer.Scheme = "https", "https", "https"
 		mutual := transport.TLSInfo{CertFile: certs.cert, KeyFile: certs.key, TrustedCAFile: certs.ca, ClientCertAuth: true}
 		cfg.ClientTLSInfo, cfg.PeerTLSInfo = mutual, mutual
 	}
 	cfg.Name = "dev"
 	cfg.Dir = filepath.Join(dir, "etcd")
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	// Health and metrics have a port of their own. On a port that has both, TLS puts
+	// every request through Go's HTTP server: a rotation then took half as much
+	// processor time again, and one busy stream held others up (etcd's --listen-client-http-urls).
+	cfg.ListenClientHttpUrls = []url.URL{pages}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	// The member waits for one election before it leads: nobody else is there.

@@ -19,6 +19,7 @@ const loopback = "127.0.0.1"
 // port means: the one used before in this directory, else a free one.
 type Ports struct {
 	Etcd             int `json:"etcd"`
+	EtcdHTTP         int `json:"etcd_http"`
 	EtcdPeer         int `json:"etcd_peer"`
 	Vault            int `json:"vault"`
 	Temporal         int `json:"temporal"`
@@ -38,6 +39,7 @@ type namedPort struct {
 func (p *Ports) all() []namedPort {
 	return []namedPort{
 		{"etcd", &p.Etcd},
+		{"etcd http", &p.EtcdHTTP},
 		{"etcd peer", &p.EtcdPeer},
 		{"vault", &p.Vault},
 		{"temporal", &p.Temporal},
