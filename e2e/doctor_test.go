@@ -186,14 +186,14 @@ func (c *clinic) clocks(t *testing.T) {
 		}
 		seen := 0
 		for _, f := range p.Examine(t.Context()) {
-			if strings.HasSuffix(f.Check, "clock") {
+			if strings.HasSuffix(f.Check, "clock") && f.State != doctor.Skipped { // etcd's HTTP has a port of its own here
 				seen++
 				if f.State != want || !strings.Contains(f.What, "behind this host's") {
 					t.Errorf("%v ahead: %+v", off, f)
 				}
 			}
 		}
-		if seen != 2 {
+		if seen != 1 {
 			t.Errorf("%d clocks were compared", seen)
 		}
 	}

@@ -154,6 +154,17 @@ func (s *Store) ask(ctx context.Context) (*clientv3.GetResponse, error) {
 	return s.get(ctx, s.keys.topologyRevision())
 }
 
+// Version is that of the etcd behind the first of the endpoints, such as 3.7.3.
+func (s *Store) Version(ctx context.Context) (string, error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	status, err := s.client.Status(call, s.config.Endpoints[0])
+	if err != nil {
+		return "", s.failed(ctx, err, "ask etcd for its version")
+	}
+	return status.Version, nil
+}
+
 // Close ends the connection. Tenures that were not closed before stay in etcd
 // until their lease runs out, as after a crash.
 func (s *Store) Close() error {

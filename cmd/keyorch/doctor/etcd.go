@@ -2,10 +2,8 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -82,61 +80,60 @@ func (p Patient) endpoint(ctx context.Context, a *about, endpoint string) bool {
 		a.failed(endpoint, err)
 		return false
 	}
+	version, err := s.Version(ctx)
 	_ = s.Close()
-	version, theirs, began, ended, err := p.ask(ctx, endpoint)
 	switch {
 	case err != nil:
-		a.ok(endpoint, "answers")
-		a.skip(endpoint+" version, clock", "it does not say over HTTP: "+err.Error())
-		return true
+		a.failed(endpoint, err)
+		return false
 	case older(version, 3, 5):
 		a.warn(endpoint, "etcd "+version+" answers; keyorch is tested with 3.5 and later", "upgrade etcd")
 	default:
 		a.ok(endpoint, "etcd "+version+" answers")
 	}
-	if !theirs.IsZero() {
-		judgeClock(a, endpoint+" clock", theirs, began, ended)
+	theirs, began, ended, err := p.ask(ctx, endpoint)
+	if err != nil {
+		a.skip(endpoint+" clock", "etcd tells it over HTTP, which it does not speak here: "+err.Error())
+		return true
 	}
+	judgeClock(a, endpoint+" clock", theirs, began, ended)
 	return true
 }
 
-// ask asks an endpoint over HTTP for its version, which tells its clock as well.
-func (p Patient) ask(ctx context.Context, endpoint string) (version string, theirs, began, ended time.Time, err error) {
+// ask asks an endpoint over HTTP, which tells its clock. It may have a port of its own
+// (etcd's --listen-client-http-urls), and then this one does not speak it.
+func (p Patient) ask(ctx context.Context, endpoint string) (theirs, began, ended time.Time, err error) {
 	if !strings.Contains(endpoint, "://") {
 		endpoint = "https://" + endpoint
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return "", theirs, began, ended, errors.New("the address is not a URL")
+		return theirs, began, ended, errors.New("the address is not a URL")
 	}
 	wallet, err := p.Etcd.Files.Open("etcd")
 	if err != nil {
-		return "", theirs, began, ended, err
+		return theirs, began, ended, err
 	}
 	conf, err := wallet.ClientTLS(u.Hostname())
 	if err != nil {
-		return "", theirs, began, ended, err
+		return theirs, began, ended, err
 	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("version").String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, u.JoinPath("version").String(), nil)
 	if err != nil {
-		return "", theirs, began, ended, err
+		return theirs, began, ended, err
 	}
 	began = p.Now()
 	answer, err := client.Do(request)
 	ended = p.Now()
 	if err != nil {
-		return "", theirs, began, ended, errors.New("no answer")
+		return theirs, began, ended, errors.New("no answer")
 	}
-	defer func() { _ = answer.Body.Close() }()
-	var said struct {
-		Server string `json:"etcdserver"`
+	_ = answer.Body.Close()
+	if theirs, err = http.ParseTime(answer.Header.Get("Date")); err != nil {
+		return theirs, began, ended, errors.New("the answer has no date")
 	}
-	if json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&said) != nil || said.Server == "" {
-		return "", theirs, began, ended, errors.New("the answer is not etcd's")
-	}
-	theirs, _ = http.ParseTime(answer.Header.Get("Date"))
-	return said.Server, theirs, began, ended, nil
+	return theirs, began, ended, nil
 }
 
 // older reports whether a version is below major.minor.
