@@ -23,9 +23,14 @@ func share(units []unit) [][]unit {
 	return groups
 }
 
-// attempts is how often a write with an unknown outcome is looked into before
-// the call gives up.
-const attempts = 3
+const (
+	// attempts is how often a write with an unknown outcome is looked into before
+	// the call gives up.
+	attempts = 3
+	// touches is how often a write may find that its record was touched, in a way that
+	// does not make it stale, before the call gives up: each time it is prepared again.
+	touches = 100
+)
 
 // write writes a group of units in one transaction. When that does not go
 // through, it reads back what became of them and goes on with those that nobody
@@ -33,13 +38,18 @@ const attempts = 3
 // written under the same guard, which holds at most once: a first attempt whose
 // answer was lost cannot happen twice. An error says that etcd is away.
 func (s *Store) write(ctx context.Context, group []unit, out []Committed) error {
-	for range attempts {
+	for unknown, lost := 0, 0; unknown < attempts && lost < touches; {
 		held, rev, err := s.try(ctx, group)
 		if held {
 			for _, u := range group {
 				out[u.index].Revision = rev
 			}
 			return nil
+		}
+		if err == nil {
+			lost++
+		} else {
+			unknown++
 		}
 		err = s.failed(ctx, err, "write %s to etcd", group[0].key)
 		switch {
@@ -54,9 +64,9 @@ func (s *Store) write(ctx context.Context, group []unit, out []Committed) error 
 		if group, err = s.settle(ctx, group, out); err != nil || len(group) == 0 {
 			return err
 		}
-	}
-	if len(group) > 1 {
-		return s.separately(ctx, group, out)
+		if len(group) > 1 && unknown+lost >= attempts {
+			return s.separately(ctx, group, out)
+		}
 	}
 	return fault.New(fault.Unavailable, "write %s to etcd: it does not say whether it happened", group[0].key)
 }
