@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"io"
 	"strings"
 
@@ -75,5 +74,5 @@ func errorsAfter(printed, done error) error {
 	if done != nil {
 		return done
 	}
-	return errors.Join(printed)
+	return printed
 }

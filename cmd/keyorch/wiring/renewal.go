@@ -33,7 +33,8 @@ type Renewal struct {
 
 // Ensure sees to it that there is a certificate, and that it is not due. It is for the
 // start of a process: an old one that is still good is enough, whatever Vault says.
-// Faults: Invalid (a path that ends with no identity), those of Signer.
+// Faults: Invalid (a path that ends with no identity), those of Signer, and those of
+// identity.Files.Read for files that a new certificate does not mend.
 func (r Renewal) Ensure(ctx context.Context) error {
 	due, usable := r.due()
 	if usable && time.Now().Before(due) {
@@ -96,5 +97,9 @@ func (r Renewal) renew(ctx context.Context) error {
 		return err
 	}
 	// The authorities of etcd are who joined's, or who wrote that file's.
-	return request.Write(r.Files, id, []byte(signed.Chain), nil, time.Now())
+	if err := request.Write(r.Files, id, []byte(signed.Chain), nil, time.Now()); err != nil {
+		return err
+	}
+	// Files that cannot be used all the same would be due at once, again and again.
+	return r.Files.Check(time.Now(), "etcd")
 }
