@@ -59,34 +59,43 @@ func (f Files) Check(now time.Time, server string) error {
 	return err
 }
 
-func (f Files) read(now time.Time) (Certificate, error) {
-	cert, err := readPEM(f.Cert, "certificate")
-	if err != nil {
-		return Certificate{}, err
-	}
-	key, err := readPEM(f.Key, "private key")
-	if err != nil {
-		return Certificate{}, err
-	}
-	defer clear(key)
-	if err := f.kept(); err != nil {
-		return Certificate{}, err
-	}
-	c := Certificate{}
-	if c.pair, err = f.pair(cert, key); err != nil {
+func (f Files) read(now time.Time) (c Certificate, err error) {
+	if c.pair, err = f.Pair(now); err != nil {
 		return Certificate{}, err
 	}
 	c.Leaf = c.pair.Leaf
-	if err := f.valid(c.Leaf, now); err != nil {
-		return Certificate{}, err
-	}
 	if c.Identity, err = ParseCommonName(c.Leaf.Subject.CommonName); err != nil {
 		return Certificate{}, fault.Wrap(fault.Invalid, err, "the common name in %s", f.Cert)
 	}
-	if c.roots, err = f.authorities(); err != nil {
+	if c.roots, err = f.Authorities(); err != nil {
 		return Certificate{}, err
 	}
 	return c, nil
+}
+
+// Pair is the certificate with its key, whatever its name, with all else that Read
+// looks for. Faults: those of Read.
+func (f Files) Pair(now time.Time) (tls.Certificate, error) {
+	cert, err := readPEM(f.Cert, "certificate")
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readPEM(f.Key, "private key")
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	defer clear(key)
+	if err := f.kept(); err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := f.pair(cert, key)
+	if err == nil {
+		err = f.valid(pair.Leaf, now)
+	}
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return pair, nil
 }
 
 // readPEM reads a file that must have something of PEM in it.
@@ -152,8 +161,8 @@ func (f Files) valid(leaf *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// authorities reads those of the server.
-func (f Files) authorities() (*x509.CertPool, error) {
+// Authorities are those of the server; nil means the system's. Faults: Invalid.
+func (f Files) Authorities() (*x509.CertPool, error) {
 	if f.CA == "" {
 		return nil, nil
 	}

@@ -87,19 +87,24 @@ func (w *Wallet) ClientTLS(name string) (*tls.Config, error) {
 // whether it accepts it.
 func (c Certificate) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.pair, nil }
 
-// verify is what package crypto/tls does. The name is not taken from state, which has
-// none when it is an IP address.
+// verify is Verify with the authorities of c.
 func (c Certificate) verify(state tls.ConnectionState, name string) error {
-	if len(state.PeerCertificates) == 0 {
+	return Verify(state.PeerCertificates, c.roots, name)
+}
+
+// Verify is what package crypto/tls does with the chain that a server shows. The name
+// that it must have is not taken from the connection, which has none when it is an IP
+// address. Roots nil means the system's.
+func Verify(chain []*x509.Certificate, roots *x509.CertPool, name string) error {
+	if len(chain) == 0 {
 		return errors.New("the server shows no certificate")
 	}
 	between := x509.NewCertPool()
-	for _, cert := range state.PeerCertificates[1:] {
+	for _, cert := range chain[1:] {
 		between.AddCert(cert)
 	}
-	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: between, DNSName: name})
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: name}); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
 	}
 	return nil
 }

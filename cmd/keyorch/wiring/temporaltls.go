@@ -3,7 +3,6 @@ package wiring
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,11 +11,8 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/identity"
 )
-
-// mayRead is who may read a private key: its owner, and its group, as Kubernetes
-// mounts it.
-const mayRead = 0o740
 
 // The variables that name Temporal's files.
 const (
@@ -35,62 +31,29 @@ func checkTLS(t *envconfig.ClientConfigTLS) error {
 		return fault.New(fault.Invalid, "connect to temporal: %s and %s go together, and one is missing", certVariable, keyVariable)
 	}
 	if t.ClientCertPath != "" {
-		if _, err := readPair(t.ClientCertPath, t.ClientKeyPath); err != nil {
+		if _, err := readPair(t); err != nil {
 			return err
 		}
 	}
-	if t.ServerCACertPath != "" {
-		if _, err := readAuthorities(t.ServerCACertPath); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := readAuthorities(t)
+	return err
+}
+
+// filesOf are the files of t.
+func filesOf(t *envconfig.ClientConfigTLS) identity.Files {
+	return identity.Files{CA: t.ServerCACertPath, Cert: t.ClientCertPath, Key: t.ClientKeyPath}
 }
 
 // readPair reads a client's certificate and key.
-func readPair(certPath, keyPath string) (*tls.Certificate, error) {
-	if err := readable(certPath, certVariable); err != nil {
-		return nil, err
-	}
-	if err := readable(keyPath, keyVariable); err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(keyPath)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "connect to temporal: %s: %s cannot be looked at", keyVariable, keyPath)
-	}
-	if mode := info.Mode().Perm(); mode&^mayRead != 0 {
-		return nil, fault.New(fault.Refused, "connect to temporal: %s may be read or changed by others (mode %04o): chmod 600 %s", keyPath, mode, keyPath)
-	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil { // the library's words may quote the files
-		return nil, fault.New(fault.Invalid, "connect to temporal: %s and %s are no certificate with its key, both PEM", certPath, keyPath)
-	}
-	when := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	switch now := time.Now(); {
-	case now.After(pair.Leaf.NotAfter):
-		return nil, fault.New(fault.Refused, "connect to temporal: the certificate in %s expired at %s: have it renewed", certPath, when(pair.Leaf.NotAfter))
-	case now.Before(pair.Leaf.NotBefore):
-		return nil, fault.New(fault.Refused, "connect to temporal: the certificate in %s is not valid before %s, and here it is %s: compare the clocks",
-			certPath, when(pair.Leaf.NotBefore), when(now))
-	}
-	return &pair, nil
+func readPair(t *envconfig.ClientConfigTLS) (*tls.Certificate, error) {
+	pair, err := filesOf(t).Pair(time.Now())
+	return &pair, fault.Wrap(fault.Of(err), err, "connect to temporal: %s, %s", certVariable, keyVariable)
 }
 
 // readAuthorities reads who signs the server's certificates.
-func readAuthorities(path string) (*x509.CertPool, error) {
-	if err := readable(path, caVariable); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "connect to temporal: %s: %s cannot be read", caVariable, path)
-	}
-	pool := x509.NewCertPool()
-	if block, _ := pem.Decode(data); block == nil || !pool.AppendCertsFromPEM(data) {
-		return nil, fault.New(fault.Invalid, "connect to temporal: %s: there is no certificate in PEM in %s", caVariable, path)
-	}
-	return pool, nil
+func readAuthorities(t *envconfig.ClientConfigTLS) (*x509.CertPool, error) {
+	roots, err := filesOf(t).Authorities()
+	return roots, fault.Wrap(fault.Of(err), err, "connect to temporal: %s", caVariable)
 }
 
 func readable(path, variable string) error {
@@ -116,7 +79,7 @@ func keepCurrent(conf *tls.Config, t *envconfig.ClientConfigTLS, host string) {
 	if t.ClientCertPath != "" {
 		conf.Certificates = nil
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return readPair(t.ClientCertPath, t.ClientKeyPath)
+			return readPair(t)
 		}
 	}
 	if t.ServerCACertPath != "" && !t.DisableHostVerification {
@@ -124,19 +87,12 @@ func keepCurrent(conf *tls.Config, t *envconfig.ClientConfigTLS, host string) {
 		// Who signs is known only when the connection is made: the check is the standard
 		// one, and made here.
 		conf.InsecureSkipVerify = true
-		conf.VerifyConnection = func(s tls.ConnectionState) error { return verify(s.PeerCertificates, t.ServerCACertPath, name) }
+		conf.VerifyConnection = func(s tls.ConnectionState) error {
+			roots, err := readAuthorities(t)
+			if err != nil {
+				return err
+			}
+			return identity.Verify(s.PeerCertificates, roots, name)
+		}
 	}
-}
-
-func verify(chain []*x509.Certificate, authorities, name string) error {
-	roots, err := readAuthorities(authorities)
-	if err != nil {
-		return err
-	}
-	between := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		between.AddCert(c)
-	}
-	_, err = chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: name})
-	return err
 }
