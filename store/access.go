@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,7 +33,7 @@ func (s *Store) AuthEnabled(ctx context.Context) (bool, error) {
 
 // PrepareAccess makes the roles of workers, operators and auditors, a user for each
 // of persons and for the administrator, and has etcd ask everybody who they are from
-// then on. What is there and right stays as it is; a role that allows more or less
+// then on. Everybody who is enrolled already has their own roles put right too. What is there and right stays as it is; a role that allows more or less
 // than it should is put right. Dry changes nothing, and gives the steps all the same.
 //
 // Only the administrator can do this. Faults: Refused when somebody else tries, or
@@ -48,39 +50,60 @@ func (s *Store) PrepareAccess(ctx context.Context, persons []identity.Identity, 
 	for _, r := range Roles(s.config.Prefix) {
 		p.role(ctx, r)
 	}
+	enrolled, unread := s.Enrolments(ctx)
+	if unread != nil && !fault.Is(unread, fault.Mismatch) {
+		return nil, unread
+	}
+	for _, e := range enrolled {
+		if e.RevokedAt.IsZero() && e.Identity.Role != identity.Admin && !slices.Contains(persons, e.Identity) {
+			persons = append(slices.Clip(persons), e.Identity)
+		}
+	}
 	for _, i := range persons {
-		r, err := RoleOf(s.config.Prefix, i)
-		if err != nil {
+		if err := p.admit(ctx, i); err != nil {
 			return nil, err
 		}
-		if i.Role == identity.Agent {
-			p.role(ctx, r)
-		}
-		p.user(ctx, i.CommonName(), r.Name)
 	}
 	p.admin(ctx, enabled)
-	return p.steps, p.err
+	return p.steps, errors.Join(p.err, unread)
+}
+
+// admit makes the user of an identity, with the roles that are its own.
+func (p *preparation) admit(ctx context.Context, i identity.Identity) error {
+	roles, err := RolesOf(p.s.config.Prefix, i)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range roles {
+		if r.Name == ownRole(i) {
+			p.role(ctx, r)
+		}
+		names = append(names, r.Name)
+	}
+	p.user(ctx, i.CommonName(), names)
+	return nil
 }
 
 // Admit lets an identity in: a user without a password, since its certificate is the
 // proof, with its role. Repeating it is safe, and puts a role right that differs.
 // Faults: Refused for the administrator, who is there from the beginning, Invalid.
 func (s *Store) Admit(ctx context.Context, i identity.Identity) ([]Step, error) {
-	r, err := RoleOf(s.config.Prefix, i)
-	if err != nil {
-		return nil, err
-	}
-	if i.Role == identity.Admin {
+	if i.Role == identity.Admin && i.Valid() == nil {
 		return nil, fault.New(fault.Refused, "admit %s to etcd: it is made when etcd is prepared", i)
 	}
 	p := preparation{s: s}
-	p.role(ctx, r)
-	p.user(ctx, i.CommonName(), r.Name)
+	if i.Role != identity.Agent && i.Valid() == nil {
+		p.role(ctx, role(s.keys, i))
+	}
+	if err := p.admit(ctx, i); err != nil {
+		return nil, err
+	}
 	return p.steps, p.err
 }
 
 // Expel shuts an identity out: its user goes, and with it every right, also of the
-// connections that it has; an agent's role goes, and the presence of its nodes, so
+// connections that it has; the role of its own goes, and of an agent the presence of its nodes, so
 // that whatever serves them stops. Repeating it is safe.
 //
 // etcd does not end a watch that was begun before. Until its connection ends, an
@@ -100,11 +123,11 @@ func (s *Store) Expel(ctx context.Context, i identity.Identity) ([]Step, error) 
 		_, err := s.client.UserDelete(ctx, i.CommonName())
 		return err
 	})
+	p.remove(ctx, "role "+ownRole(i), rpctypes.ErrRoleNotFound, func(ctx context.Context) error {
+		_, err := s.client.RoleDelete(ctx, ownRole(i))
+		return err
+	})
 	if i.Role == identity.Agent {
-		p.remove(ctx, "role "+i.CommonName(), rpctypes.ErrRoleNotFound, func(ctx context.Context) error {
-			_, err := s.client.RoleDelete(ctx, i.CommonName())
-			return err
-		})
 		p.presence(ctx, i)
 	}
 	return p.steps, p.err

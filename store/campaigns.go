@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 )
@@ -18,8 +19,11 @@ import (
 // (1.5 MiB), Mismatch when what stands there is broken. A repeated call is safe:
 // content that is already there counts as written.
 //
+// When the campaign comes into another state, that is said in the trail, with the records
+// that come with it.
+//
 // A name is like that of a link (keychain.ValidName), and up to 200 bytes long.
-func (s *Store) PutCampaign(ctx context.Context, r campaign.Record) (int64, error) {
+func (s *Store) PutCampaign(ctx context.Context, r campaign.Record, records ...audit.Record) (int64, error) {
 	if err := validCampaign(r.Name); err != nil {
 		return 0, fault.Wrap(fault.Invalid, err, "write a campaign")
 	}
@@ -30,8 +34,12 @@ func (s *Store) PutCampaign(ctx context.Context, r campaign.Record) (int64, erro
 		return 0, fault.Wrap(fault.Invalid, err, "write campaign %s", r.Name)
 	}
 	key := s.keys.campaign(r.Name)
+	n, err := s.campaignNotes(ctx, r, base, records)
+	if err != nil {
+		return 0, err
+	}
 	for range attempts {
-		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(key, base)}, clientv3.OpPut(key, string(doc)))
+		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(key, base)}, append(s.inbox(n), clientv3.OpPut(key, string(doc)))...)
 		if held {
 			return rev, nil
 		}
@@ -55,6 +63,33 @@ func (s *Store) PutCampaign(ctx context.Context, r campaign.Record) (int64, erro
 		}
 	}
 	return 0, fault.New(fault.Unavailable, "write campaign %s: etcd does not say whether it happened", r.Name)
+}
+
+// campaignNotes are records, with that of a new state.
+func (s *Store) campaignNotes(ctx context.Context, r campaign.Record, base int64, records []audit.Record) (notes, error) {
+	var before campaign.Record
+	if base != 0 {
+		found, err := s.read(ctx, []string{s.keys.campaign(r.Name)})
+		if err != nil {
+			return notes{}, err
+		}
+		// What cannot be read, or has moved on, ends the call later.
+		before, _ = s.campaign(found[s.keys.campaign(r.Name)])
+	}
+	if before.State != r.State {
+		own := audit.Record{Kind: audit.Campaign, Verb: string(r.State), Campaign: r.Name, Reason: r.Reason,
+			Details: map[string]string{"kind": string(r.Kind), "asked by": r.By}}
+		if r.Asked != "" {
+			own.Details["asked"] = r.Asked
+		}
+		if r.State == campaign.Ended {
+			t := r.Tally
+			own.Outcome = fmt.Sprintf("%d links: %d rotated, %d held, %d aborted, %d refused, %d skipped, %d superseded",
+				t.Links, t.Rotated, t.Held, t.Aborted, t.Refused, t.Skipped, t.Superseded)
+		}
+		records = append(records, own)
+	}
+	return s.note(records)
 }
 
 // Campaigns gives the record of every campaign, sorted by name. A broken document
@@ -106,7 +141,7 @@ func (s *Store) PutBatches(ctx context.Context, name string, batches []campaign.
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err, "write batch %d of campaign %s", b.Number, name)
 		}
-		docs = append(docs, doc{s.keys.batch(name, b.Number), b})
+		docs = append(docs, doc{key: s.keys.batch(name, b.Number), value: b})
 	}
 	return s.putAll(ctx, name, docs)
 }
@@ -166,10 +201,11 @@ func readAll[T any](ctx context.Context, s *Store, sp span, read func(entry) (T,
 	return all, errors.Join(errs...)
 }
 
-// doc is a document on its way to etcd.
+// doc is a document on its way to etcd, and what is said of it in the trail.
 type doc struct {
-	key   string
-	value any
+	key     string
+	value   any
+	records []audit.Record
 }
 
 // putAll writes documents of a campaign, in as few transactions as will do.
@@ -178,13 +214,14 @@ func (s *Store) putAll(ctx context.Context, name string, docs []doc) error {
 		return fault.Wrap(fault.Invalid, err, "write what belongs to a campaign")
 	}
 	var ops []clientv3.Op
+	var trail notes
 	size := 0
 	flush := func() error {
 		if len(ops) == 0 {
 			return nil
 		}
-		_, _, err := s.transact(ctx, nil, ops...)
-		ops, size = nil, 0
+		_, _, err := s.transact(ctx, nil, append(ops, s.inbox(trail)...)...)
+		ops, size, trail = nil, 0, notes{}
 		return s.failed(ctx, err, "write what belongs to campaign %s", name)
 	}
 	for _, d := range docs {
@@ -192,12 +229,17 @@ func (s *Store) putAll(ctx context.Context, name string, docs []doc) error {
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err, "write %s", d.key)
 		}
-		if len(ops) == maxNested || size+len(d.key)+len(b) > maxBytes {
+		n, err := s.note(d.records)
+		if err != nil {
+			return err
+		}
+		if len(ops) >= maxNested-nestOps || size+len(d.key)+len(b)+n.size() > maxBytes {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		ops, size = append(ops, clientv3.OpPut(d.key, string(b))), size+len(d.key)+len(b)
+		ops, size = append(ops, clientv3.OpPut(d.key, string(b))), size+len(d.key)+len(b)+n.size()
+		trail = trail.and(n)
 	}
 	return flush()
 }

@@ -61,6 +61,7 @@ type unit struct {
 	doc    document
 	ops    []clientv3.Op
 	size   int
+	notes  notes // for the trail: those of a group are written together
 }
 
 // plan reads what is there and prepares every change. What can be told without
@@ -140,7 +141,10 @@ func (s *Store) prepare(c Change, e entry, shut excluded) (unit, int64, error) {
 	if err == nil {
 		err = s.addPast(&u, c, old)
 	}
-	if err == nil && (len(u.ops) > maxNested || u.size > maxBytes) {
+	if err == nil {
+		err = s.addNotes(&u, c, old)
+	}
+	if err == nil && (len(u.ops) >= maxNested || u.size > maxBytes) {
 		err = fault.New(fault.Invalid, "commit %s: the orders of its %d nodes do not fit into one transaction", id, len(doc.Sites))
 	}
 	return u, 0, err

@@ -3,12 +3,15 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -82,7 +85,14 @@ func (s *Store) declarations(ctx context.Context) (map[string]entry, int64, erro
 // took: another apply either comes before all of it, or stops the rest of it
 // with Refused, and the operator runs it again. After any error but Refused at
 // the start, a part may have been written; applying again completes it.
-func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]Applied, error) {
+//
+// Every declaration that is new or changed is said in the trail, and records with the first
+// of the transactions.
+func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology, records ...audit.Record) ([]Applied, error) {
+	trail, err := s.note(records)
+	if err != nil {
+		return nil, err
+	}
 	docs, err := documents(s.keys, t)
 	if err != nil {
 		return nil, err
@@ -111,25 +121,32 @@ func (s *Store) Apply(ctx context.Context, base int64, t topology.Topology) ([]A
 		default:
 			continue
 		}
+		d.record.Verb = string(applied[i].Action)
+		if d.notes, err = s.note([]audit.Record{d.record}); err != nil {
+			return nil, err
+		}
 		changed = append(changed, d)
+	}
+	if len(changed) == 0 && !trail.empty() {
+		return applied, s.Append(ctx, records...)
 	}
 	for len(changed) > 0 {
 		n := fitting(changed)
 		ops := []clientv3.Op{clientv3.OpPut(s.keys.topologyRevision(), "")}
 		for _, d := range changed[:n] {
-			ops = append(ops, clientv3.OpPut(d.key, string(d.doc)))
+			ops, trail = append(ops, clientv3.OpPut(d.key, string(d.doc))), trail.and(d.notes)
 			for _, key := range d.gone {
 				ops = append(ops, clientv3.OpDelete(key))
 			}
 		}
-		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(s.keys.topologyRevision(), base)}, ops...)
+		held, rev, err := s.transact(ctx, []clientv3.Cmp{at(s.keys.topologyRevision(), base)}, append(ops, s.inbox(trail)...)...)
 		if err != nil {
 			return nil, s.failed(ctx, err, "write the topology to etcd")
 		}
 		if !held {
 			return nil, overtaken()
 		}
-		base, changed = rev, changed[n:]
+		base, changed, trail = rev, changed[n:], notes{}
 	}
 	return applied, nil
 }
@@ -152,9 +169,9 @@ func overtaken() error {
 
 // fitting is how many of the declarations go into one transaction, at least one.
 func fitting(ds []declaration) int {
-	size, ops := 0, 1
+	size, ops := 0, 1+nestOps // some are for the trail
 	for i, d := range ds {
-		size += len(d.doc) + len(d.name)
+		size += len(d.doc) + len(d.name) + d.notes.size()
 		ops += 1 + len(d.gone)
 		if i > 0 && (size > maxBytes || ops > maxNested) {
 			return i
@@ -169,6 +186,8 @@ type declaration struct {
 	key        string
 	doc        []byte
 	gone       []string // where the same node was declared, for other sites
+	record     audit.Record
+	notes      notes
 }
 
 // documents writes every declaration of t. The kinds are in the order in which
@@ -185,20 +204,43 @@ func documents(keys layout, t topology.Topology) ([]declaration, error) {
 			errs = append(errs, fault.Wrap(fault.Invalid, err, "apply %s %q", kind, name))
 			return
 		}
-		out = append(out, declaration{kind: kind, name: name, key: key, doc: doc})
+		sum := sha256.Sum256(doc)
+		out = append(out, declaration{kind: kind, name: name, key: key, doc: doc, record: audit.Record{Kind: audit.Declaration,
+			Details: map[string]string{"kind": kind, "name": name, "sha256": hex.EncodeToString(sum[:])}}})
 	}
 	plain := func(kind, name string, v any) { add(kind, name, keys.declaration(kind, name), v) }
+	// last is the record of what was added last, if it was.
+	last := func(name string) *audit.Record {
+		if n := len(out); n > 0 && out[n-1].name == name {
+			return &out[n-1].record
+		}
+		return new(audit.Record)
+	}
 	for _, v := range t.Sites {
 		plain(topology.KindSite, string(v.Name), v)
+		last(string(v.Name)).Site = v.Name
 	}
 	for _, v := range t.Policies {
 		plain(topology.KindPolicy, v.Name, v)
 	}
 	for _, v := range t.Nodes {
 		add(topology.KindNode, string(v.Name), keys.node(v.Site, v.Name), v, string(v.Site))
+		r := last(string(v.Name))
+		r.Node, r.Site = v.Name, v.Site
 	}
 	for _, v := range t.Links {
 		plain(topology.KindLink, string(v.Name), v)
+		r := last(string(v.Name))
+		r.Link, r.Entered = v.Name, &audit.Entered{Holders: holders(v)}
 	}
 	return out, errors.Join(errs...)
+}
+
+// holders are the nodes of a link as it is declared: their sites are declared elsewhere.
+func holders(l topology.Link) []audit.Holder {
+	var all []audit.Holder
+	for _, n := range slices.Concat(l.Upstream, l.Downstream) {
+		all = append(all, audit.Holder{Node: n})
+	}
+	return all
 }

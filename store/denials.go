@@ -6,12 +6,13 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
 
-// Deny writes that a campaign did not begin some links. Repeating it is safe, and
+// Deny writes that a campaign did not begin some links, and says so in the trail. Repeating it is safe, and
 // a denial of the same link is replaced. About four thousand go into one
 // transaction; after an error a part of more may have been written. Faults:
 // Invalid for a name that cannot be.
@@ -25,12 +26,40 @@ func (s *Store) Deny(ctx context.Context, name string, denials []campaign.Denial
 		}
 		last[d.Link] = i
 	}
+	if err := validCampaign(name); err != nil {
+		return fault.Wrap(fault.Invalid, err, "deny links")
+	}
+	known, err := s.deniedBefore(ctx, name)
+	if err != nil {
+		return err
+	}
 	for i, d := range denials {
-		if last[d.Link] == i {
-			docs = append(docs, doc{s.keys.denial(name, d.Link), d})
+		if last[d.Link] != i {
+			continue
 		}
+		one := doc{key: s.keys.denial(name, d.Link), value: d}
+		if why, said := known[d.Link]; !said || why != d.Reason {
+			one.records = []audit.Record{{Kind: audit.Denial, Verb: "not begun", At: d.At, Link: d.Link, Site: d.Site, Campaign: name, Reason: d.Reason}}
+		}
+		docs = append(docs, one)
 	}
 	return s.putAll(ctx, name, docs)
+}
+
+// deniedBefore is why the campaign did not begin links, as far as that stands there: what
+// is repeated is said once in the trail.
+func (s *Store) deniedBefore(ctx context.Context, name string) (map[keychain.LinkID]string, error) {
+	entries, _, err := s.list(ctx, s.keys.denials(name))
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[keychain.LinkID]string, len(entries))
+	for _, e := range entries {
+		if d, err := s.denial(name, e); err == nil {
+			known[d.Link] = d.Reason
+		}
+	}
+	return known, nil
 }
 
 // Denials gives the links that a campaign did not begin, sorted by link. A broken

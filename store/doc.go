@@ -5,6 +5,7 @@
 //	/keyorch/v1/agents/<site>/<node>                 presence on a lease: the lock that lets one agent act
 //	/keyorch/v1/campaigns/<campaign>                 a campaign's record
 //	/keyorch/v1/denials/<campaign>/<link>            a link that the campaign did not begin, and why
+//	/keyorch/v1/duties/<duty>                        which worker does what one does at a time, on a lease
 //	/keyorch/v1/enrolments/<name>                    which identity has a name, and whether it was revoked
 //	/keyorch/v1/exclusions/<node|site>/<name>        who gets no new keys until it is readmitted
 //	/keyorch/v1/links/<link>                         the link's record and its wrapped keys
@@ -15,13 +16,17 @@
 //	/keyorch/v1/topology/<kind>/<name>               a declaration, JSON; not of a node
 //	/keyorch/v1/topology/node/<site>/<node>          that of a node
 //	/keyorch/v1/topology-revision                    rises with every apply: what guards the next
+//	/keyorch/v1/trail/chain/<seq>                    records of the audit trail, compressed
+//	/keyorch/v1/trail/checkpoints/<number>           the trail's hash at a record, signed
+//	/keyorch/v1/trail/head                           what the next record is appended to
+//	/keyorch/v1/trail/inbox/<identity>/<time>        records that wait for the scribe: JSON array
 //	/keyorch/v1/waves/<campaign>/<batch>             the links that one workflow of the campaign drives
 //
 // They are in the order in which etcd has them, which matters: what a View
 // follows is one range, from agents up to orders.
 //
-// A link's State, the orders that follow from it and its entry in the history are
-// written in one transaction, guarded by the record's revision. Key bytes never get here: the
+// A link's State, the orders that follow from it, its entry in the history and what the
+// audit trail says of it are written in one transaction, guarded by the record's revision. Key bytes never get here: the
 // package cannot import secret.
 //
 // Everybody is known to etcd by a certificate, and may do what Roles says: an agent

@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
 )
@@ -75,11 +76,12 @@ func (s *Store) enrolment(e entry) (Enrolment, error) {
 	return x, nil
 }
 
-// PutEnrolment writes an enrolment over the revision that it names (zero: there must
+// PutEnrolment writes an enrolment, and says so in the trail with the records that come
+// with it, over the revision that it names (zero: there must
 // be none), and gives the new one. Faults: Stale when somebody else has written it
 // meanwhile; Refused for a generation that has been there before, since what was
 // revoked never comes back; Invalid.
-func (s *Store) PutEnrolment(ctx context.Context, e Enrolment) (int64, error) {
+func (s *Store) PutEnrolment(ctx context.Context, e Enrolment, records ...audit.Record) (int64, error) {
 	before, err := s.Enrolment(ctx, e.Identity)
 	if err != nil {
 		return 0, err
@@ -97,8 +99,17 @@ func (s *Store) PutEnrolment(ctx context.Context, e Enrolment) (int64, error) {
 	if err != nil {
 		return 0, fault.Wrap(fault.Invalid, err, "enrol %s", e.Identity)
 	}
+	own := audit.Record{Kind: audit.Enrolment, Verb: audit.Enrolled, Site: e.Identity.Site, Node: e.Identity.Node,
+		Details: map[string]string{"identity": e.Identity.CommonName()}}
+	if !e.RevokedAt.IsZero() {
+		own.Verb = audit.Revoked
+	}
+	n, err := s.note(append(records, own))
+	if err != nil {
+		return 0, err
+	}
 	key := s.keys.enrolment(e.Identity)
-	held, rev, err := s.transact(ctx, []clientv3.Cmp{at(key, e.Revision)}, clientv3.OpPut(key, string(doc)))
+	held, rev, err := s.transact(ctx, []clientv3.Cmp{at(key, e.Revision)}, append(s.inbox(n), clientv3.OpPut(key, string(doc)))...)
 	if err == nil && !held {
 		return 0, stale
 	}

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -45,6 +47,36 @@ func (s *Store) past(e entry) (link.Entry, error) {
 		return link.Entry{}, broken(e.key)
 	}
 	return past, nil
+}
+
+// addNotes says in the trail which Turn the change enters, and who has or gets the keys
+// when that has changed.
+func (s *Store) addNotes(u *unit, c Change, old document) error {
+	past, entered := link.Enter(c.Record, old.Record.State)
+	moved := !maps.Equal(old.Sites, u.doc.Sites)
+	if !entered && !moved {
+		return nil
+	}
+	var holders []audit.Holder
+	if moved || past.Phase == link.Staging {
+		for _, n := range slices.Sorted(maps.Keys(u.doc.Sites)) {
+			holders = append(holders, audit.Holder{Node: n, Site: u.doc.Sites[n]})
+		}
+	}
+	past.Confirmed = c.Confirmed
+	record := audit.OfEntry(past, holders)
+	if !entered {
+		st := c.Record.State
+		record = audit.OfEntry(link.Entry{Link: c.Record.Link, Turn: st.Turn, Phase: st.Phase, From: st.From.Ref, To: st.To.Ref,
+			Campaign: c.Record.Last.Campaign}, holders)
+		record.Verb = audit.NodesChanged
+	}
+	var err error
+	if u.notes, err = s.note([]audit.Record{record}); err != nil {
+		return fault.Wrap(fault.Invalid, err, "commit %s", c.Record.Link)
+	}
+	u.size += u.notes.size()
+	return nil
 }
 
 // addPast puts an entry into the link's history when the change enters a new Turn,

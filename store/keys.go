@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -151,6 +152,34 @@ func (l layout) entry(id keychain.LinkID, turn keychain.Turn) string {
 	return l.past(id).from + fmt.Sprintf("%020d", turn)
 }
 
+// The trail stands behind the orders, since a view must not follow it.
+const inTrail = "trail"
+
+func (l layout) inboxes() span { return prefix(l.root + "/" + inTrail + "/inbox/") }
+
+func (l layout) inboxOf(writer string) span { return prefix(l.inboxes().from + writer + "/") }
+
+// inboxEntry is where a writer puts records. The entries of one writer are in the order of
+// its clock, which is for people only: what counts are etcd's revisions.
+func (l layout) inboxEntry(writer string, now time.Time, unique string) string {
+	return fmt.Sprintf("%s%019d-%s", l.inboxOf(writer).from, now.UnixNano(), unique)
+}
+
+func (l layout) blocks() span { return prefix(l.root + "/" + inTrail + "/chain/") }
+
+// block is the key of the block that begins with record seq.
+func (l layout) block(seq uint64) string { return fmt.Sprintf("%s%020d", l.blocks().from, seq) }
+
+func (l layout) checkpoints() span { return prefix(l.root + "/" + inTrail + "/checkpoints/") }
+
+// checkpoint is the key of the checkpoint number n.
+func (l layout) checkpoint(n uint64) string { return fmt.Sprintf("%s%020d", l.checkpoints().from, n) }
+
+// head is what the next record is appended to.
+func (l layout) head() string { return l.root + "/" + inTrail + "/head" }
+
+func (l layout) duty(name string) string { return l.folder(inDuties).from + name }
+
 // path is what a key names: the folder, and the names below it.
 type path struct {
 	folder string
@@ -171,6 +200,7 @@ const (
 	inExclusions   = "exclusions"
 	inPast         = "past"
 	inEnrolments   = "enrolments"
+	inDuties       = "duties"
 )
 
 // The two kinds of exclusions.

@@ -120,8 +120,8 @@ func permission(a Access) clientv3.PermissionType {
 	return clientv3.PermissionType(clientv3.PermRead)
 }
 
-// user makes a user, with one role.
-func (p *preparation) user(ctx context.Context, name, role string) {
+// user makes a user, with these roles and no others.
+func (p *preparation) user(ctx context.Context, name string, roles []string) {
 	if p.err != nil {
 		return
 	}
@@ -138,7 +138,10 @@ func (p *preparation) user(ctx context.Context, name, role string) {
 		p.err = p.s.failed(ctx, err, "read %s in etcd", what)
 		return
 	}
-	if !slices.Contains(have, role) {
+	for _, role := range roles {
+		if slices.Contains(have, role) {
+			continue
+		}
 		action = changed(action)
 		p.change(ctx, "change "+what, func(ctx context.Context) error {
 			_, err := p.s.client.UserGrantRole(ctx, name, role)
@@ -146,7 +149,7 @@ func (p *preparation) user(ctx context.Context, name, role string) {
 		})
 	}
 	for _, other := range have {
-		if other == role {
+		if slices.Contains(roles, other) {
 			continue
 		}
 		action = changed(action)

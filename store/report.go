@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
@@ -60,12 +61,29 @@ func (t *Tenure) learn(e entry) (Observation, error) {
 // names, and the others are written. The same Turn may be written again. After
 // Unavailable a part may have been written, and repeating is safe.
 func (t *Tenure) Report(ctx context.Context, obs ...Observation) error {
+	return t.ReportWith(ctx, nil, obs...)
+}
+
+// ReportWith is Report with records, which are written in the transaction of the first
+// observations; alone, under the same guard of the tenure, when there are none, or all are
+// Stale. They are not written, as far as this side knows, when the error is Unavailable or the
+// tenure has ended: the caller has them still.
+func (t *Tenure) ReportWith(ctx context.Context, records []audit.Record, obs ...Observation) error {
+	trail, err := t.s.note(records)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	obs, err := t.latest(obs)
+	obs, err = t.latest(obs)
 	errs := []error{err}
+	if len(obs) == 0 && !trail.empty() {
+		return errors.Join(err, t.tell(ctx, trail))
+	}
 	for chunk := range slices.Chunk(obs, maxOps/2) {
-		if err := t.report(ctx, chunk); err != nil {
+		err := t.report(ctx, chunk, trail)
+		trail = notes{}
+		if err != nil {
 			errs = append(errs, err)
 			if fault.Of(err).Retryable() || t.done.Err() != nil {
 				break
@@ -105,7 +123,7 @@ func (t *Tenure) latest(obs []Observation) ([]Observation, error) {
 // report writes what fits into one transaction. It starts from what the tenure
 // believes to stand there; only when that is wrong, or nothing is known yet, it
 // reads first.
-func (t *Tenure) report(ctx context.Context, obs []Observation) error {
+func (t *Tenure) report(ctx context.Context, obs []Observation, trail notes) error {
 	var stale []error
 	for range attempts {
 		if t.done.Err() != nil {
@@ -116,6 +134,9 @@ func (t *Tenure) report(ctx context.Context, obs []Observation) error {
 		}
 		obs, stale = t.fresh(obs, stale)
 		if len(obs) == 0 {
+			if !trail.empty() {
+				stale = append(stale, t.tell(ctx, trail))
+			}
 			return errors.Join(stale...)
 		}
 		guards := []clientv3.Cmp{at(t.key, t.mod)}
@@ -129,7 +150,7 @@ func (t *Tenure) report(ctx context.Context, obs []Observation) error {
 			guards = append(guards, at(key, t.known[o.Link].mod))
 			puts = append(puts, clientv3.OpPut(key, string(doc)))
 		}
-		held, rev, err := t.s.transact(ctx, guards, puts...)
+		held, rev, err := t.s.transact(ctx, guards, append(puts, t.s.inbox(trail)...)...)
 		for _, o := range obs {
 			delete(t.known, o.Link) // until it is known what happened
 			if held {
@@ -144,6 +165,15 @@ func (t *Tenure) report(ctx context.Context, obs []Observation) error {
 		}
 	}
 	return fault.New(fault.Unavailable, "report %s of %s: the observations change all the time", obs[0].Link, t.node)
+}
+
+// tell writes records without observations.
+func (t *Tenure) tell(ctx context.Context, trail notes) error {
+	held, _, err := t.s.transact(ctx, []clientv3.Cmp{at(t.key, t.mod)}, t.s.inbox(trail)...)
+	if err == nil && !held {
+		return t.over()
+	}
+	return t.s.failed(ctx, err, "write records of %s", t.node)
 }
 
 // refresh reads what is not known, together with the presence.

@@ -39,13 +39,28 @@ func Roles(prefix string) []Role {
 	return roles
 }
 
-// RoleOf is the role of an identity: an agent's own, and that of its kind for anybody
-// else. The administrator has etcd's root, which needs no grants. Faults: Invalid.
-func RoleOf(prefix string, i identity.Identity) (Role, error) {
+// RolesOf are the roles of an identity: an agent's own, and for anybody else that of its
+// kind, and one of its own with which it writes into its inbox. The administrator has
+// etcd's root, which needs no grants. Faults: Invalid.
+func RolesOf(prefix string, i identity.Identity) ([]Role, error) {
 	if err := i.Valid(); err != nil {
-		return Role{}, fault.Wrap(fault.Invalid, err, "find the role of %s", i)
+		return nil, fault.Wrap(fault.Invalid, err, "find the roles of %s", i)
 	}
-	return role(rootOf(prefix), i), nil
+	l := rootOf(prefix)
+	roles := []Role{role(l, i)}
+	if i.Role != identity.Admin && i.Role != identity.Agent {
+		roles = append(roles, Role{Name: ownRole(i), Grants: []Grant{grant(Writes, l.inboxOf(i.CommonName()))}})
+	}
+	return roles, nil
+}
+
+// ownRole is the name of the role that an identity shares with nobody. No common name has
+// a slash: the role of nobody else is called so.
+func ownRole(i identity.Identity) string {
+	if i.Role == identity.Agent {
+		return i.CommonName()
+	}
+	return i.CommonName() + "/inbox"
 }
 
 func role(l layout, i identity.Identity) Role {
@@ -56,7 +71,9 @@ func role(l layout, i identity.Identity) Role {
 			everything,
 			grant(Writes, l.campaigns()), grant(Writes, l.folder(inDenials)), grant(Writes, l.links()),
 			grant(Writes, l.folder(inOrders)), grant(Writes, l.folder(inPast)), grant(Writes, l.folder(inWaves)),
-			{Access: Writes, From: l.keks()},
+			{Access: Writes, From: l.keks()}, grant(Writes, l.folder(inDuties)),
+			{Access: Writes, From: l.head()}, grant(Writes, l.blocks()), grant(Writes, l.checkpoints()),
+			grant(Writes, l.inboxes()),
 		}}
 	case identity.Operator:
 		return Role{Name: string(i.Role), Grants: []Grant{
@@ -79,12 +96,12 @@ func agentGrants(l layout, i identity.Identity) []Grant {
 	if i.Node == "" {
 		return []Grant{
 			grant(ReadsAndWrites, l.siteAgents(i.Site)), grant(ReadsAndWrites, l.siteObservations(i.Site)),
-			grant(Reads, l.siteOrders(i.Site)), grant(Reads, l.nodesOf(i.Site)),
+			grant(Reads, l.siteOrders(i.Site)), grant(Reads, l.nodesOf(i.Site)), grant(Writes, l.inboxOf(i.CommonName())),
 		}
 	}
 	return []Grant{
 		{Access: ReadsAndWrites, From: l.agent(i.Site, i.Node)}, grant(ReadsAndWrites, l.observations(i.Site, i.Node)),
-		grant(Reads, l.orders(i.Site, i.Node)), {Access: Reads, From: l.node(i.Site, i.Node)},
+		grant(Reads, l.orders(i.Site, i.Node)), {Access: Reads, From: l.node(i.Site, i.Node)}, grant(Writes, l.inboxOf(i.CommonName())),
 	}
 }
 

@@ -23,41 +23,59 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			writes /keyorch/v1/orders/*
 			writes /keyorch/v1/past/*
 			writes /keyorch/v1/waves/*
-			writes /keyorch/v1/keks`,
+			writes /keyorch/v1/keks
+			writes /keyorch/v1/duties/*
+			writes /keyorch/v1/trail/head
+			writes /keyorch/v1/trail/chain/*
+			writes /keyorch/v1/trail/checkpoints/*
+			writes /keyorch/v1/trail/inbox/*
+			keyorch-worker.main/inbox
+			writes /keyorch/v1/trail/inbox/keyorch-worker.main/*`,
 		"keyorch-operator.alice": `keyorch-operator
 			reads /keyorch/v1/*
 			writes /keyorch/v1/exclusions/*
 			writes /keyorch/v1/maintenance/*
 			writes /keyorch/v1/topology-revision
-			writes /keyorch/v1/topology/*`,
+			writes /keyorch/v1/topology/*
+			keyorch-operator.alice/inbox
+			writes /keyorch/v1/trail/inbox/keyorch-operator.alice/*`,
 		"keyorch-auditor": `keyorch-auditor
-			reads /keyorch/v1/*`,
+			reads /keyorch/v1/*
+			keyorch-auditor/inbox
+			writes /keyorch/v1/trail/inbox/keyorch-auditor/*`,
 		"keyorch-agent.dc2": `keyorch-agent.dc2
 			reads and writes /keyorch/v1/agents/dc2/*
 			reads and writes /keyorch/v1/observations/dc2/*
 			reads /keyorch/v1/orders/dc2/*
-			reads /keyorch/v1/topology/node/dc2/*`,
+			reads /keyorch/v1/topology/node/dc2/*
+			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2/*`,
 		"keyorch-agent-3.dc2": `keyorch-agent-3.dc2
 			reads and writes /keyorch/v1/agents/dc2/*
 			reads and writes /keyorch/v1/observations/dc2/*
 			reads /keyorch/v1/orders/dc2/*
-			reads /keyorch/v1/topology/node/dc2/*`,
+			reads /keyorch/v1/topology/node/dc2/*
+			writes /keyorch/v1/trail/inbox/keyorch-agent-3.dc2/*`,
 		"keyorch-agent.dc2.spine1": `keyorch-agent.dc2.spine1
 			reads and writes /keyorch/v1/agents/dc2/spine1
 			reads and writes /keyorch/v1/observations/dc2/spine1/*
 			reads /keyorch/v1/orders/dc2/spine1/*
-			reads /keyorch/v1/topology/node/dc2/spine1`,
+			reads /keyorch/v1/topology/node/dc2/spine1
+			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2.spine1/*`,
 		"root": "root",
 	} {
 		i, err := identity.ParseCommonName(cn)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := RoleOf("", i)
+		roles, err := RolesOf("", i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := inWords(r), strings.ReplaceAll(want, "\t", ""); got != want {
+		var lines []string
+		for _, r := range roles {
+			lines = append(lines, inWords(r))
+		}
+		if got, want := strings.Join(lines, "\n"), strings.ReplaceAll(want, "\t", ""); got != want {
 			t.Errorf("%s has\n%s\nwant\n%s", cn, got, want)
 		}
 	}
@@ -68,7 +86,7 @@ func TestRolesAreExactlyThese(t *testing.T) {
 	if !slices.Equal(shared, []string{"keyorch-worker", "keyorch-operator", "keyorch-auditor"}) {
 		t.Errorf("the shared roles are %v", shared)
 	}
-	if _, err := RoleOf(p, identity.Identity{Role: identity.Agent, Site: "a/b"}); !fault.Is(err, fault.Invalid) {
+	if _, err := RolesOf(p, identity.Identity{Role: identity.Agent, Site: "a/b"}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a site with a slash: %v", err)
 	}
 }
@@ -117,6 +135,11 @@ func TestRolesStopWhereTheyShould(t *testing.T) {
 		{node, Reads, l.node("dc2", "n2"), false},
 		{node, Writes, l.observation("dc2", "n1", "ab"), true},
 		{node, Writes, l.observation("dc2", "n2", "ab"), false},
+		{node, Writes, l.inboxOf("keyorch-agent.dc2.n1").from + "1", true},
+		{node, Writes, l.inboxOf("keyorch-agent.dc2.n10").from + "1", false},
+		{site, Writes, l.inboxOf("keyorch-agent.dc2.n1").from + "1", false},
+		{site, Reads, l.block(1), false},
+		{site, Writes, l.head(), false},
 	} {
 		if got := c.r.allows(c.access, c.key); got != c.want {
 			t.Errorf("%s %s %s: %v", c.r.Name, c.access, c.key, got)

@@ -6,53 +6,61 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
 )
 
-// PutMaintenance begins the maintenance of a site, or changes it. Faults: Invalid
+// PutMaintenance begins the maintenance of a site, or changes it. It says so in the trail,
+// with the records that come with it; so do the three below. Faults: Invalid
 // for a name that cannot be.
-func (s *Store) PutMaintenance(ctx context.Context, m topology.Maintenance) error {
+func (s *Store) PutMaintenance(ctx context.Context, m topology.Maintenance, records ...audit.Record) error {
 	if err := validNames(m.Site); err != nil {
 		return fault.Wrap(fault.Invalid, err, "begin a maintenance")
 	}
-	return s.decide(ctx, s.keys.maintenance(m.Site), m)
+	own := audit.Record{Kind: audit.Standing, Verb: audit.MaintenanceBegan, Site: m.Site, Reason: m.Reason,
+		Details: map[string]string{"until": m.Until.UTC().Format(time.RFC3339)}}
+	return s.decide(ctx, s.keys.maintenance(m.Site), m, append(records, own))
 }
 
 // EndMaintenance ends the maintenance of a site. Faults: Refused when there is
 // none, also after an earlier call whose answer was lost, and Invalid for a name
 // that cannot be.
-func (s *Store) EndMaintenance(ctx context.Context, site keychain.SiteID) error {
+func (s *Store) EndMaintenance(ctx context.Context, site keychain.SiteID, records ...audit.Record) error {
 	if err := validNames(site); err != nil {
 		return fault.Wrap(fault.Invalid, err, "end a maintenance")
 	}
-	return s.undecide(ctx, s.keys.maintenance(site), "end the maintenance of site "+string(site)+": there is none")
+	own := audit.Record{Kind: audit.Standing, Verb: audit.MaintenanceEnded, Site: site}
+	return s.undecide(ctx, s.keys.maintenance(site), "end the maintenance of site "+string(site)+": there is none", append(records, own))
 }
 
 // Exclude takes a node or a site out, in place of an earlier exclusion of it.
 // Faults: Invalid for a name that cannot be, or when not exactly one of Node and
 // Site is set.
-func (s *Store) Exclude(ctx context.Context, x topology.Exclusion) error {
+func (s *Store) Exclude(ctx context.Context, x topology.Exclusion, records ...audit.Record) error {
 	key, _, err := s.exclusionKey(x)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "exclude")
 	}
-	return s.decide(ctx, key, x)
+	own := audit.Record{Kind: audit.Standing, Verb: audit.Excluded, Node: x.Node, Site: x.Site, Reason: x.Reason, Campaign: x.Campaign}
+	return s.decide(ctx, key, x, append(records, own))
 }
 
 // Readmit deletes the exclusion of x's Node or Site; nothing else of x counts.
 // Faults: Refused when there is none, also after an earlier call whose answer was
 // lost, and Invalid as for Exclude.
-func (s *Store) Readmit(ctx context.Context, x topology.Exclusion) error {
+func (s *Store) Readmit(ctx context.Context, x topology.Exclusion, records ...audit.Record) error {
 	key, what, err := s.exclusionKey(x)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "readmit")
 	}
-	return s.undecide(ctx, key, "readmit "+what+": it is not excluded")
+	own := audit.Record{Kind: audit.Standing, Verb: audit.ReadmittedAgain, Node: x.Node, Site: x.Site}
+	return s.undecide(ctx, key, "readmit "+what+": it is not excluded", append(records, own))
 }
 
 // exclusionKey is where x stands, and whom it is about.
@@ -66,20 +74,28 @@ func (s *Store) exclusionKey(x topology.Exclusion) (key, what string, err error)
 	return s.keys.excludedSite(x.Site), "site " + string(x.Site), validNames(x.Site)
 }
 
-// decide writes one decision.
-func (s *Store) decide(ctx context.Context, key string, v any) error {
+// decide writes one decision, with its records.
+func (s *Store) decide(ctx context.Context, key string, v any, records []audit.Record) error {
+	n, err := s.note(records)
+	if err != nil {
+		return err
+	}
 	doc, err := json.Marshal(v)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "write %s", key)
 	}
-	_, _, err = s.transact(ctx, nil, clientv3.OpPut(key, string(doc)))
+	_, _, err = s.transact(ctx, nil, append(s.inbox(n), clientv3.OpPut(key, string(doc)))...)
 	return s.failed(ctx, err, "write %s to etcd", key)
 }
 
 // undecide deletes one decision, and is Refused with none when it does not stand.
-func (s *Store) undecide(ctx context.Context, key, none string) error {
+func (s *Store) undecide(ctx context.Context, key, none string, records []audit.Record) error {
+	n, err := s.note(records)
+	if err != nil {
+		return err
+	}
 	exists := clientv3.Compare(clientv3.ModRevision(key), ">", 0)
-	held, _, err := s.transact(ctx, []clientv3.Cmp{exists}, clientv3.OpDelete(key))
+	held, _, err := s.transact(ctx, []clientv3.Cmp{exists}, append(s.inbox(n), clientv3.OpDelete(key))...)
 	if err == nil && !held {
 		return fault.New(fault.Refused, "%s", none)
 	}

@@ -23,16 +23,17 @@ func Forbidden(prefix string, i identity.Identity) []Grant {
 	observations := grant(Writes, l.siteObservations(nobody))
 	topology := grant(Writes, l.topology())
 	links := grant(Writes, l.links())
+	inbox, chain := grant(Writes, l.inboxOf(nobody)), grant(Writes, l.blocks())
 	switch i.Role {
 	case identity.Agent:
 		own := grant(Writes, l.siteOrders(i.Site))
-		return []Grant{grant(Reads, l.siteOrders(nobody)), grant(Reads, l.links()), observations, own, topology}
+		return []Grant{grant(Reads, l.siteOrders(nobody)), grant(Reads, l.links()), observations, own, topology, inbox, chain, grant(Reads, l.blocks())}
 	case identity.Worker:
 		return []Grant{observations, grant(Writes, l.siteAgents(nobody)), topology}
 	case identity.Operator:
-		return []Grant{grant(Writes, l.siteOrders(nobody)), links, observations, grant(Writes, l.enrolments())}
+		return []Grant{grant(Writes, l.siteOrders(nobody)), links, observations, grant(Writes, l.enrolments()), inbox, chain}
 	case identity.Auditor:
-		return []Grant{topology, links, grant(Writes, l.exclusions()), observations}
+		return []Grant{topology, links, grant(Writes, l.exclusions()), observations, inbox, chain}
 	case identity.Admin:
 	}
 	return nil

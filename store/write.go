@@ -8,12 +8,13 @@ import (
 	"github.com/keyorch/keyorch/fault"
 )
 
-// share puts units together that fit into one transaction, in their order.
+// share puts units together that fit into one transaction, with what they have to say in
+// the trail, in their order.
 func share(units []unit) [][]unit {
 	var groups [][]unit
 	ops, size := 0, 0
 	for _, u := range units {
-		if len(groups) == 0 || ops+len(u.ops) > maxOps || size+u.size > maxBytes {
+		if len(groups) == 0 || ops+len(u.ops) >= maxOps || size+u.size > maxBytes {
 			groups, ops, size = append(groups, nil), 0, 0
 		}
 		last := len(groups) - 1
@@ -86,14 +87,15 @@ func (s *Store) try(ctx context.Context, group []unit) (held bool, rev int64, er
 		guards = append(guards, seen.stillTrue(s.keys))
 	}
 	var ops []clientv3.Op
+	var trail notes
 	for _, u := range group {
 		guards = append(guards, at(u.key, u.base))
 		if !u.change.Minted.IsZero() {
 			guards = append(guards, at(s.keys.keks(), u.change.MintedAt))
 		}
-		ops = append(ops, u.ops...)
+		ops, trail = append(ops, u.ops...), trail.and(u.notes)
 	}
-	return s.transact(ctx, guards, ops...)
+	return s.transact(ctx, guards, append(ops, s.inbox(trail)...)...)
 }
 
 // settle reads back what became of the units: what it finds written is

@@ -145,6 +145,29 @@ func TestDeniedWorkerWritingWhatAgentsAndOperatorsWrite(t *testing.T) {
 		writing("/maintenance/dc2").by("keyorch-operator"), writing("/enrolments/keyorch-agent.dc3"))
 }
 
+func TestDeniedWritingIntoAnothersInbox(t *testing.T) {
+	w := prepared(t, append(everybody(), "keyorch-operator.alice", "keyorch-operator.bob")...)
+	inbox := func(cn string) string { return "/trail/inbox/" + cn + "/1" }
+	for _, cn := range []string{"keyorch-operator", "keyorch-operator.alice", "keyorch-auditor", "keyorch-agent.dc1", "keyorch-agent.dc2.down"} {
+		w.denied(cn, writing(inbox("keyorch-operator.bob")).by("keyorch-operator.bob"), deleting(inbox("keyorch-operator.bob")).by("keyorch-operator.bob"),
+			writing(inbox("keyorch-agent.dc2")).by("keyorch-agent.dc2"), writing(inbox(cn+"2")))
+	}
+}
+
+func TestDeniedWritingTheChain(t *testing.T) {
+	w := prepared(t, everybody()...)
+	for _, cn := range []string{"keyorch-operator", "keyorch-auditor", "keyorch-agent.dc2"} {
+		w.denied(cn, writing("/trail/chain/00000000000000000001").by("keyorch-worker"), deleting("/trail/chain/00000000000000000001").by("keyorch-worker"),
+			writing("/trail/head").by("keyorch-worker"), writing("/trail/checkpoints/1").by("keyorch-worker"), writing("/duties/scribe").by("keyorch-worker"))
+	}
+}
+
+func TestDeniedAgentReadingTheChain(t *testing.T) {
+	w := prepared(t, everybody()...)
+	w.denied("keyorch-agent.dc2", reading("/trail/chain/1").by("keyorch-auditor"), listing("/trail/chain/").by("keyorch-operator"),
+		watching("/trail/").by("keyorch-auditor"), reading("/trail/head").by("keyorch-auditor"), listing("/trail/inbox/keyorch-operator/").by("keyorch-auditor"))
+}
+
 func TestDeniedAuditorWritingAnything(t *testing.T) {
 	w := prepared(t, everybody()...)
 	var all []attempt

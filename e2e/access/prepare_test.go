@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/store"
@@ -27,7 +29,9 @@ func TestEtcdIsPreparedOnce(t *testing.T) {
 	const want = `etcd: role keyorch-worker: created
 etcd: role keyorch-operator: created
 etcd: role keyorch-auditor: created
+etcd: role keyorch-worker.main/inbox: created
 etcd: user keyorch-worker.main: created
+etcd: role keyorch-operator.alice/inbox: created
 etcd: user keyorch-operator.alice: created
 etcd: user root: created
 etcd: everybody is asked who they are (auth): created`
@@ -137,6 +141,37 @@ func TestDeniedPreparingByAnybodyElse(t *testing.T) {
 		if err := f(identity.Identity{Role: "x"}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("nobody: %v", err)
 		}
+	}
+}
+
+// Whoever was enrolled by an earlier version has no inbox: preparing again gives it.
+func TestPreparingAgainGivesEverybodyTheirInbox(t *testing.T) {
+	w := prepared(t, "keyorch-operator.alice", "keyorch-agent.dc2")
+	root, raw := w.open("root"), w.raw("root")
+	for _, cn := range []string{"keyorch-operator.alice", "keyorch-agent.dc2"} {
+		_, err := root.PutEnrolment(w.ctx, store.Enrolment{Identity: who(t, cn), Auth: identity.ByCertificate, At: time.Now(), By: "root"})
+		must(t, err)
+	}
+	_, err := raw.RoleDelete(w.ctx, "keyorch-operator.alice/inbox")
+	must(t, err)
+	inbox := prefix + "/trail/inbox/keyorch-agent.dc2/"
+	_, err = raw.RoleRevokePermission(w.ctx, "keyorch-agent.dc2", inbox, clientv3.GetPrefixRangeEnd(inbox))
+	must(t, err)
+	record := audit.Record{Kind: audit.Operator, Verb: "look"}
+	for _, cn := range []string{"keyorch-operator.alice", "keyorch-agent.dc2"} {
+		if err := w.open(cn).Append(w.ctx, record); !fault.Is(err, fault.Refused) {
+			t.Errorf("%s without the right: %v", cn, err)
+		}
+	}
+	_, err = root.PrepareAccess(w.ctx, nil, false)
+	must(t, err)
+	for _, cn := range []string{"keyorch-operator.alice", "keyorch-agent.dc2", "root"} {
+		must(t, w.open(cn).Append(w.ctx, record))
+	}
+	_, err = root.Expel(w.ctx, who(t, "keyorch-operator.alice"))
+	must(t, err)
+	if _, err := raw.RoleGet(w.ctx, "keyorch-operator.alice/inbox"); err == nil {
+		t.Error("the role of who was expelled is there still")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"encoding/json"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -75,6 +76,7 @@ func (e *env) torn(from, to int64) string {
 	type seen struct {
 		record link.Record
 		past   keychain.Turn
+		told   keychain.Turn // in the trail
 		orders map[string]keychain.Turn
 	}
 	at := make(map[int64]*seen)
@@ -92,12 +94,19 @@ func (e *env) torn(from, to int64) string {
 			if ev.Type == clientv3.EventTypeDelete {
 				continue
 			}
+			folder, _, _ := strings.Cut(strings.TrimPrefix(string(ev.Kv.Key), e.config.Prefix+"/"), "/")
+			if folder == "trail" {
+				var told []audit.Record
+				must(e.t, json.Unmarshal(ev.Kv.Value, &told))
+				at[rev].told = told[0].Turn
+				continue
+			}
 			var doc struct {
 				Record link.Record
 				Turn   keychain.Turn
 			}
 			must(e.t, json.Unmarshal(ev.Kv.Value, &doc))
-			switch folder, _, _ := strings.Cut(strings.TrimPrefix(string(ev.Kv.Key), e.config.Prefix+"/"), "/"); folder {
+			switch folder {
 			case "links":
 				at[rev].record = doc.Record
 			case "orders":
@@ -124,6 +133,9 @@ func (e *env) torn(from, to int64) string {
 		}
 		if s.past != turn {
 			return fmt.Sprintf("turn %d was written with turn %d in the history", turn, s.past)
+		}
+		if s.told != turn {
+			return fmt.Sprintf("turn %d was written with turn %d in the trail", turn, s.told)
 		}
 		for k, o := range s.orders {
 			if o != turn {
@@ -157,6 +169,13 @@ func testOneTransactionTeeth(t *testing.T, e *env) {
 	to = e.put("/past/ab/00000000000000000001", `{"turn":1}`)
 	if msg := e.torn(resp.Header.GetRevision(), to); !strings.Contains(msg, "in the history") {
 		t.Fatalf("a record written before its history gives %q: the check proves nothing", msg)
+	}
+	resp, err = e.raw.Txn(e.ctx).Then(put("/links/ab", record), put("/orders/site-a/a/ab", `{"turn":1}`),
+		put("/past/ab/00000000000000000001", `{"turn":1}`)).Commit()
+	must(t, err)
+	to = e.put("/trail/inbox/x/1", `[{"turn":1}]`)
+	if msg := e.torn(resp.Header.GetRevision(), to); !strings.Contains(msg, "in the trail") {
+		t.Fatalf("a record written without a word in the trail gives %q: the check proves nothing", msg)
 	}
 }
 

@@ -83,6 +83,10 @@ func Run(t *testing.T, srv Server) {
 		{"the history has one entry a turn", testHistory},
 		{"the history is bounded", testHistoryIsBounded},
 		{"every exchange with etcd can be observed", testObserve},
+		{"every change says in the trail what it was", testTrail},
+		{"the links of one transaction have one entry in the trail", testTrailTogether},
+		{"an agent's records ride with its observations", testTrailOfAgents},
+		{"one leads at a time", testLead},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newEnv(t, srv)) })
 	}

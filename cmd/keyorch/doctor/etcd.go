@@ -163,13 +163,17 @@ func rights(ctx context.Context, a *about, s *store.Store, prefix string, me per
 		a.skip("rights", "the administrator may do everything")
 		return
 	}
-	role, err := store.RoleOf(prefix, me.Identity)
+	roles, err := store.RolesOf(prefix, me.Identity)
 	if err != nil {
 		a.failed("rights", err)
 		return
 	}
+	var grants []store.Grant
+	for _, r := range roles {
+		grants = append(grants, r.Grants...)
+	}
 	var missing, excess []string
-	for _, g := range role.Grants {
+	for _, g := range grants {
 		if err := s.Try(ctx, g); fault.Is(err, fault.Refused) {
 			missing = append(missing, g.String())
 		} else if err != nil {
@@ -185,7 +189,7 @@ func rights(ctx context.Context, a *about, s *store.Store, prefix string, me per
 			return
 		}
 	}
-	judgeRights(a, me, len(role.Grants), missing, excess)
+	judgeRights(a, me, len(grants), missing, excess)
 }
 
 func judgeRights(a *about, me person, granted int, missing, excess []string) {

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
+	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -78,6 +79,10 @@ func (r records) Records(ctx context.Context, ids []keychain.LinkID) ([]link.Rec
 		err = nil
 	}
 	return found, err
+}
+
+func (r records) PutCampaign(ctx context.Context, c campaign.Record) (int64, error) {
+	return r.Store.PutCampaign(ctx, c)
 }
 
 func (r records) Commit(ctx context.Context, changes []workflows.Change) ([]workflows.Committed, error) {
