@@ -223,6 +223,9 @@ func documents(keys layout, t topology.Topology) ([]declaration, error) {
 	for _, v := range t.Policies {
 		plain(topology.KindPolicy, v.Name, v)
 	}
+	for _, v := range t.Webhooks {
+		plain(topology.KindWebhook, v.Name, v)
+	}
 	for _, v := range t.Nodes {
 		add(topology.KindNode, string(v.Name), keys.node(v.Site, v.Name), v, string(v.Site))
 		r := last(string(v.Name))

@@ -30,6 +30,8 @@ func (d declared) put(keys layout, e entry) error {
 		return put(d, e, func(v topology.Site) string { return keys.declaration(topology.KindSite, string(v.Name)) })
 	case strings.ToLower(topology.KindPolicy):
 		return put(d, e, func(v topology.Policy) string { return keys.declaration(topology.KindPolicy, v.Name) })
+	case strings.ToLower(topology.KindWebhook):
+		return put(d, e, func(v topology.Webhook) string { return keys.declaration(topology.KindWebhook, v.Name) })
 	case strings.ToLower(topology.KindNode):
 		return put(d, e, func(v topology.Node) string { return keys.node(v.Site, v.Name) })
 	case strings.ToLower(topology.KindLink):
@@ -62,6 +64,8 @@ func (d declared) topology() topology.Topology {
 			t.Sites = append(t.Sites, v)
 		case topology.Policy:
 			t.Policies = append(t.Policies, v)
+		case topology.Webhook:
+			t.Webhooks = append(t.Webhooks, v)
 		case topology.Node:
 			if at.mod >= nodes[v.Name].mod {
 				nodes[v.Name] = at
@@ -75,6 +79,7 @@ func (d declared) topology() topology.Topology {
 	}
 	slices.SortFunc(t.Sites, func(a, b topology.Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Policies, func(a, b topology.Policy) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Webhooks, func(a, b topology.Webhook) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Nodes, func(a, b topology.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Links, func(a, b topology.Link) int { return cmp.Compare(a.Name, b.Name) })
 	return t

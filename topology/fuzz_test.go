@@ -38,6 +38,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(device + value + "\n"))
 	}
 	f.Add([]byte(everyField))
+	f.Add([]byte(everyWebhookField))
 	policy := "apiVersion: keyorch/v1\nkind: Policy\nmetadata: {name: p}\nspec: "
 	for _, spec := range []string{`{waves: [{percent: 1e-300}, {}]}`, `{waves: [{selector: "a in (b"}, {percent: 100.0}]}`, `{quorum: 0x2, budget: {wave: "0.000000001%"}}`,
 		`{schedule: {cron: "*/7 , * * *"}}`, `{timeZone: ../UTC}`, `{windows: [{from: 22:00, to: 04:00}], schedule: {cron: "0 3 29 feb *"}}`,

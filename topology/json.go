@@ -63,6 +63,10 @@ func (p Policy) envelope() envelope {
 	return envelop(KindPolicy, p.Name, p.Labels, p.spec())
 }
 
+func (w Webhook) envelope() envelope {
+	return envelop(KindWebhook, w.Name, w.Labels, w.spec())
+}
+
 func names[N ~string](list []N) []string {
 	out := make([]string, len(list))
 	for i, n := range list {
@@ -93,6 +97,9 @@ func (l Link) MarshalJSON() ([]byte, error) { return json.Marshal(l.envelope()) 
 // MarshalJSON writes the policy as a document in the Kubernetes shape.
 func (p Policy) MarshalJSON() ([]byte, error) { return json.Marshal(p.envelope()) }
 
+// MarshalJSON writes the webhook as a document in the Kubernetes shape.
+func (w Webhook) MarshalJSON() ([]byte, error) { return json.Marshal(w.envelope()) }
+
 // UnmarshalJSON reads what MarshalJSON wrote, as strictly as Parse; what it
 // refers to is not checked. The error is of kind Invalid, here and below.
 func (s *Site) UnmarshalJSON(b []byte) error { return unmarshal(b, KindSite, s) }
@@ -105,6 +112,9 @@ func (l *Link) UnmarshalJSON(b []byte) error { return unmarshal(b, KindLink, l) 
 
 // UnmarshalJSON reads what MarshalJSON wrote.
 func (p *Policy) UnmarshalJSON(b []byte) error { return unmarshal(b, KindPolicy, p) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (w *Webhook) UnmarshalJSON(b []byte) error { return unmarshal(b, KindWebhook, w) }
 
 func unmarshal[T any](b []byte, kind string, into *T) error {
 	value, err := plainJSON(b)

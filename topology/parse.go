@@ -127,11 +127,14 @@ func collect(documents []document) Topology {
 			t.Links = append(t.Links, o)
 		case Policy:
 			t.Policies = append(t.Policies, o)
+		case Webhook:
+			t.Webhooks = append(t.Webhooks, o)
 		}
 	}
 	slices.SortFunc(t.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Links, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Webhooks, func(a, b Webhook) int { return cmp.Compare(a.Name, b.Name) })
 	return t
 }

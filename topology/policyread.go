@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ type bound struct {
 	least   time.Duration
 	most    time.Duration
 	longest string // most, in words
+	forAny  string // what it is too short for, below least; empty: a confirmation
 	zero    string // what to write instead of less than nothing
 }
 
@@ -24,6 +26,7 @@ var bounds = map[string]bound{
 	"tail":   {what: "a tail", most: 365 * day, longest: "a year", zero: "write 0s to keep no staged key"},
 	"max":    {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no limit"},
 	"warn":   {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no warning"},
+	"giveUp": {what: "a time to give up", least: time.Minute, forAny: "trouble to pass", most: 7 * day, longest: "a week", zero: "write at least 1m"},
 	"jitter": {what: "a jitter", most: day, longest: "a day", zero: "write 0s to start on time"},
 }
 
@@ -42,7 +45,7 @@ func parseTime(field, text string) (d time.Duration, message, hint string) {
 	case d < 0:
 		return 0, fmt.Sprintf("%s cannot be negative: %s", b.what, text), b.zero
 	case d < b.least:
-		return 0, fmt.Sprintf("%s of %s is too short for any confirmation", b.what, text), b.zero
+		return 0, fmt.Sprintf("%s of %s is too short for any %s", b.what, text, cmp.Or(b.forAny, "confirmation")), b.zero
 	case d > b.most:
 		return 0, fmt.Sprintf("%s of %s is longer than %s", b.what, text, b.longest), "write at most " + writeTime(b.most)
 	}

@@ -22,6 +22,9 @@ func wrongWord(def string, k *kind.Enum, value any) (message, hint string) {
 	case "onSpent":
 		return fmt.Sprintf("%s is nothing that a campaign does", show(value)), "write pause or abort"
 	}
+	if message, hint := wrongWebhookWord(def, word, allowed, value); message != "" {
+		return message, hint
+	}
 	return fmt.Sprintf("there is no kind %s", show(value)), kindHint(word, kindNames)
 }
 

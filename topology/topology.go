@@ -1,5 +1,5 @@
-// Package topology is what the operator declares: sites, nodes, links and
-// policies, as YAML documents in the Kubernetes shape. It reads them, checks
+// Package topology is what the operator declares: sites, nodes, links, policies
+// and webhooks, as YAML documents in the Kubernetes shape. It reads them, checks
 // them, and publishes a JSON schema for them.
 //
 // Reading is strict and all or nothing: Parse gives a Topology in which every
@@ -22,10 +22,11 @@ const APIVersion = "keyorch/v1"
 
 // The kinds of documents, in the order in which they are written.
 const (
-	KindSite   = "Site"
-	KindNode   = "Node"
-	KindLink   = "Link"
-	KindPolicy = "Policy"
+	KindSite    = "Site"
+	KindNode    = "Node"
+	KindLink    = "Link"
+	KindPolicy  = "Policy"
+	KindWebhook = "Webhook"
 )
 
 // Topology is a set of declarations, each kind sorted by name.
@@ -34,6 +35,7 @@ type Topology struct {
 	Nodes    []Node
 	Links    []Link
 	Policies []Policy
+	Webhooks []Webhook
 }
 
 // Labels are free words on a declaration, for selecting.
@@ -119,6 +121,7 @@ func (t Topology) Merge(o Topology) Topology {
 		Nodes:    merge(t.Nodes, o.Nodes, func(n Node) keychain.NodeID { return n.Name }),
 		Links:    merge(t.Links, o.Links, func(l Link) keychain.LinkID { return l.Name }),
 		Policies: merge(t.Policies, o.Policies, func(p Policy) string { return p.Name }),
+		Webhooks: merge(t.Webhooks, o.Webhooks, func(w Webhook) string { return w.Name }),
 	}
 }
 

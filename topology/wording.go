@@ -61,7 +61,7 @@ const missing = "the field is missing"
 
 var missingHint = map[string]string{
 	"apiVersion":       "write apiVersion: " + APIVersion,
-	"kind":             "write Site, Node, Link or Policy",
+	"kind":             "write Site, Node, Link, Policy or Webhook",
 	"metadata":         "write metadata: {name: …}",
 	"metadata.name":    "give the object a name",
 	"spec":             "say what is declared",
@@ -73,6 +73,7 @@ var missingHint = map[string]string{
 	"freeze/from":      "say when it begins, as in 2026-12-20",
 	"freeze/to":        "write the first day that is not frozen any more, as in 2027-01-03",
 	"schedule/cron":    "say when it fires, as in \"0 2 * * *\"",
+	"spec.format":      "write standard, slack, pagerduty or alertmanager",
 	"spec.upstream":    "list the nodes that send",
 	"spec.downstream":  "list the nodes that accept",
 }
@@ -171,6 +172,11 @@ func refusedText(def string, at path, value any) (message, hint string) {
 	case "labelValue":
 		return fmt.Sprintf("%q is not the value of a label", text),
 			"use letters, digits, '-', '_' and '.', at most 63, with a letter or digit at both ends"
+	case "fileName":
+		return fmt.Sprintf("%q is not the name of a file with a secret", text),
+			"write the name alone, without a directory: the worker is told the directory"
+	case "url":
+		return "the URL is not made of one line of at most 2000 printable characters", "write it as in https://example.net/hooks/keyorch"
 	case "line":
 		return "the text must be one line of at most 200 characters", "shorten it"
 	}
@@ -192,6 +198,9 @@ func repeated(at path, value any) []finding {
 			if at.last() == "days" {
 				what = "the day"
 			}
+			if at.last() == "events" {
+				what = "the event"
+			}
 			found = append(found, finding{at: at.with(i), message: fmt.Sprintf("%s %q is already at [%d]", what, name, j), hint: "remove one of the two"})
 			continue
 		}
@@ -209,6 +218,8 @@ func emptyHint(at path) string {
 		return "name at least one node that accepts"
 	case "days":
 		return "name at least one day, or take the field out for every day"
+	case "events":
+		return "name at least one event, or take the field out for every one"
 	}
 	return "write at least one entry, or take the field out"
 }

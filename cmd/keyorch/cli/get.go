@@ -37,7 +37,7 @@ func (l *listed) add(name string, doc any, columns ...string) {
 
 // getKinds is what can be listed.
 func getKinds() []string {
-	return []string{"sites", "nodes", "links", "policies", "agents", "campaigns", "maintenance", "exclusions", "identities"}
+	return []string{"sites", "nodes", "links", "policies", "webhooks", "agents", "campaigns", "maintenance", "exclusions", "identities"}
 }
 
 func (a *app) getVerb() *cobra.Command {
@@ -51,7 +51,7 @@ func (a *app) getVerb() *cobra.Command {
 		Args:              named(1, math.MaxInt, "say what: "+strings.Join(what, ", ")),
 	}
 	var selector string
-	c.Flags().StringVarP(&selector, "selector", "l", "", "sites, nodes, links and policies whose labels match, as in tier=core,region!=eu")
+	c.Flags().StringVarP(&selector, "selector", "l", "", "declarations whose labels match, as in tier=core,region!=eu")
 	showLabels := c.Flags().Bool("show-labels", false, "a column with the labels")
 	out := formatFlag(c)
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
@@ -91,6 +91,8 @@ func labelsOf(doc any) topology.Labels {
 		return d.Labels
 	case topology.Policy:
 		return d.Labels
+	case topology.Webhook:
+		return d.Labels
 	}
 	return nil
 }
@@ -101,7 +103,7 @@ func (l *listed) matching(kind, selector string) error {
 		return nil
 	}
 	if !l.declared {
-		return fault.New(fault.Invalid, "get %s: -l chooses by labels, which only sites, nodes, links and policies have", kind)
+		return fault.New(fault.Invalid, "get %s: -l chooses by labels, which only declarations have", kind)
 	}
 	chosen, err := topology.ParseSelector(selector)
 	if err != nil {
@@ -141,6 +143,8 @@ func (l *listed) topology() (t topology.Topology) {
 			t.Links = append(t.Links, d)
 		case topology.Policy:
 			t.Policies = append(t.Policies, d)
+		case topology.Webhook:
+			t.Webhooks = append(t.Webhooks, d)
 		}
 	}
 	return t
@@ -186,6 +190,8 @@ func (w *world) list(ctx context.Context, kind string) (*listed, error) {
 		return l, nil
 	case "policy", "policies":
 		return policies(t), nil
+	case "webhook", "webhooks":
+		return webhooks(t), nil
 	case "agent", "agents":
 		return w.agents(t), nil
 	case "campaign", "campaigns":
