@@ -17,6 +17,10 @@ import (
 type Observation struct {
 	// Sends is the key in use; zero when the device sends nothing on this link.
 	Sends keychain.Ref
+	// Holds lists, sorted by epoch, every key that the device still has for this link
+	// and could send with, the one in use among them; nil when it cannot tell. Who says
+	// that a former key is gone goes by this.
+	Holds []keychain.Ref
 	// Packets counts what was sent, by epoch; nil when the device does not count.
 	Packets map[keychain.Epoch]uint64
 }

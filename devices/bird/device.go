@@ -46,7 +46,7 @@ type Upstream struct{ *Device }
 // Observe implements upstream.Device. BIRD counts no packets by key.
 func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.Observation, error) {
 	c, err := u.observe(ctx, link)
-	return upstream.Observation{Sends: c.sends}, err
+	return upstream.Observation{Sends: c.sends, Holds: c.accepts}, err
 }
 
 // Switch implements upstream.Device.

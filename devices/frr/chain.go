@@ -63,6 +63,18 @@ func (c chain) accepts(now time.Time) []keychain.Ref {
 	return slices.CompactFunc(refs, func(a, b keychain.Ref) bool { return a.Epoch == b.Epoch })
 }
 
+// holds are all of ours, whatever their lifetimes say.
+func (c chain) holds() []keychain.Ref {
+	var refs []keychain.Ref
+	for _, k := range c.keys {
+		if !k.ref.IsZero() {
+			refs = append(refs, k.ref)
+		}
+	}
+	slices.SortFunc(refs, func(a, b keychain.Ref) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return slices.Compact(refs)
+}
+
 // sender is the key that FRR sends with: the first whose send-lifetime is valid,
 // whether it is usable or not.
 func (c chain) sender(now time.Time) (key, bool) {

@@ -45,7 +45,7 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 		return upstream.Observation{}, err
 	}
 	defer seen.wipe()
-	return upstream.Observation{Sends: seen.sends(time.Now())}, nil
+	return upstream.Observation{Sends: seen.sends(time.Now()), Holds: seen.holds()}, nil
 }
 
 // Switch implements upstream.Device.

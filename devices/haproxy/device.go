@@ -48,7 +48,7 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 	if err := u.links[link].prove(ctx, r[sealing]); err != nil {
 		return upstream.Observation{}, fault.Wrap(fault.Of(err), err, "observe %s on %s", link, u.node)
 	}
-	return upstream.Observation{Sends: r.sends()}, nil
+	return upstream.Observation{Sends: r.sends(), Holds: r.accepts()}, nil
 }
 
 // Switch implements upstream.Device.

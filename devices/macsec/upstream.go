@@ -1,7 +1,9 @@
 package macsec
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/keyorch/keyorch/devices/macsec/secy"
 	"github.com/keyorch/keyorch/fault"
@@ -26,11 +28,13 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 			if sa.ref.IsZero() {
 				continue
 			}
+			seen.Holds = append(seen.Holds, sa.ref)
 			seen.Packets[sa.ref.Epoch] = sent(sa.SA, now.Suite)
 			if sa.Active && sa.AN == now.EncodingSA {
 				seen.Sends = sa.ref
 			}
 		}
+		slices.SortFunc(seen.Holds, func(a, b keychain.Ref) int { return cmp.Compare(a.Epoch, b.Epoch) })
 		return nil
 	})
 	return seen, err

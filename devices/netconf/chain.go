@@ -175,6 +175,16 @@ func (c chain) accepted() []keychain.Ref {
 	return refs
 }
 
+// holds are all of ours, whatever they are good for.
+func (c chain) holds() []keychain.Ref {
+	var refs []keychain.Ref
+	for _, h := range c.ours() {
+		refs = append(refs, h.ref)
+	}
+	slices.SortFunc(refs, func(a, b keychain.Ref) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return slices.Compact(refs)
+}
+
 // sent is the key that is sent with. Where two of ours may be, nobody knows which
 // one is, and none is shown: the next Switch puts that right. A stranger's beside
 // one of ours is an error, for only its owner can.

@@ -59,6 +59,7 @@ type Upstream struct{ *Device }
 func (u Upstream) Observe(ctx context.Context, id keychain.LinkID) (upstream.Observation, error) {
 	var o upstream.Observation
 	err := u.look(ctx, id, func(c chain, l link) (err error) {
+		o.Holds = c.holds()
 		o.Sends, err = c.sent(l.chain)
 		return err
 	})

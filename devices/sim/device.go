@@ -90,6 +90,7 @@ type request struct {
 type answer struct {
 	Accepts  []keychain.Ref            `json:"accepts,omitempty"`
 	Sends    keychain.Ref              `json:"sends,omitzero"`
+	Holds    []keychain.Ref            `json:"holds,omitempty"`
 	Received map[keychain.Epoch]uint64 `json:"received,omitempty"`
 	Sent     map[keychain.Epoch]uint64 `json:"sent,omitempty"`
 }
@@ -129,7 +130,7 @@ type sender struct{ *Device }
 
 func (s sender) Observe(ctx context.Context, link keychain.LinkID) (upstream.Observation, error) {
 	a, err := s.do(ctx, OpObserve, link, keychain.Ref{}, nil)
-	return upstream.Observation{Sends: a.Sends, Packets: a.Sent}, err
+	return upstream.Observation{Sends: a.Sends, Holds: a.Holds, Packets: a.Sent}, err
 }
 
 func (s sender) Switch(ctx context.Context, sa keychain.SA, key secret.Key) error {

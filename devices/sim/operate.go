@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -96,7 +97,9 @@ func (p *port) change(k installed) error {
 	if p.sends != nil && p.sends.ref.Epoch == k.ref.Epoch {
 		return p.sameKey(OpSwitch, p.sends.installed, k)
 	}
-	p.held = slices.DeleteFunc(p.held, func(s *sending) bool { return s.ref.Epoch == k.ref.Epoch })
+	p.held = slices.DeleteFunc(p.held, func(s *sending) bool {
+		return s.ref.Epoch == k.ref.Epoch || !p.node.isCounterBound() // there is no counter to go back to
+	})
 	p.sends = &sending{installed: k}
 	p.held = append(p.held, p.sends)
 	if len(p.held) > heldMax {
@@ -127,6 +130,10 @@ func (p *port) answer() answer {
 	for _, k := range p.accepts {
 		a.Accepts = append(a.Accepts, k.ref)
 	}
+	for _, k := range p.held {
+		a.Holds = append(a.Holds, k.ref)
+	}
+	slices.SortFunc(a.Holds, func(a, b keychain.Ref) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	if p.sends != nil {
 		a.Sends = p.sends.ref
 	}

@@ -50,7 +50,7 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 			return upstream.Observation{}, err
 		}
 		sends, err := o.sends(slots)
-		return upstream.Observation{Sends: sends}, err
+		return upstream.Observation{Sends: sends, Holds: accepted(slots)}, err
 	})
 }
 

@@ -61,6 +61,16 @@ func (s sight) packets() map[keychain.Epoch]uint64 {
 	return counts
 }
 
+// refs are the keys of all of them, sorted by epoch.
+func (s sight) refs() []keychain.Ref {
+	refs := make([]keychain.Ref, 0, len(s.own))
+	for _, a := range s.own {
+		refs = append(refs, a.Ref)
+	}
+	slices.SortFunc(refs, func(a, b keychain.Ref) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return refs
+}
+
 // dumps is how often a dump is tried that the kernel says was disturbed.
 const dumps = 10
 

@@ -21,7 +21,7 @@ func (u Upstream) Observe(ctx context.Context, link keychain.LinkID) (upstream.O
 	seen := make(chan upstream.Observation, 1)
 	err := u.operate(ctx, link, secret.Key{}, func(p part, s *session) error {
 		all, now, err := s.sending(p.out(link))
-		seen <- upstream.Observation{Sends: now.Ref, Packets: all.packets()}
+		seen <- upstream.Observation{Sends: now.Ref, Holds: all.refs(), Packets: all.packets()}
 		return err
 	})
 	if err != nil {

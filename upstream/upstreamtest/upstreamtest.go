@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	check("a stale turn is not obeyed", stale)
 	check("sending goes back to the key before", goesBack)
 	check("a lost counter is never put back", lostCounter)
+	check("what it can go back to, it says that it holds", holds)
 }
 
 func shows(_ *testing.T, x *bench) {
