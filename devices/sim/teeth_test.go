@@ -34,6 +34,7 @@ func TestTheSuitesHaveTeeth(t *testing.T) {
 		"sender: one link for all":         "links_do_not_touch_each_other",
 		"sender: resumes anew":             "sending_goes_back_to_the_key_before",
 		"sender: forgets nothing":          "a_restart_keeps_or_loses_keys_as_declared",
+		"sender: hides a former key":       "what_it_can_go_back_to,_it_says_that_it_holds",
 		"sender: lies":                     "it_sends_with_the_key_that_it_was_switched_to",
 		"sender: talks":                    "a_failed_switch_keeps_the_old_key",
 		"receiver: replaces":               "it_accepts_what_was_installed,_and_what_was_there_before",
@@ -107,7 +108,11 @@ type brokenSender struct {
 }
 
 func (b *brokenSender) Observe(ctx context.Context, link keychain.LinkID) (upstream.Observation, error) {
-	return b.Device.Observe(b.through(ctx), b.link(link))
+	o, err := b.Device.Observe(b.through(ctx), b.link(link))
+	if b.how == "hides a former key" {
+		o.Holds = []keychain.Ref{o.Sends}
+	}
+	return o, err
 }
 
 func (b *brokenSender) Switch(ctx context.Context, sa keychain.SA, key secret.Key) error {
