@@ -232,6 +232,7 @@ func (c killing) at(t *testing.T, k int) (was bool, reused int) {
 		accepts := slices.Collect(maps.Keys(two.port(theLink).accepts))
 		return one.port(theLink).sends.Epoch == e && slices.Equal(accepts, []keychain.Epoch{e})
 	}
+	w.onRecord = truthful(t, w, one, two)
 	dir := t.TempDir()
 	dead := fault.New(fault.Unavailable, "the agent is dead")
 	point, killed := 0, make(chan struct{})
@@ -281,6 +282,11 @@ func (c killing) at(t *testing.T, k int) (was bool, reused int) {
 		again <- true
 	}()
 	plane.story(t)
+	time.Sleep(time.Hour) // also for what was in the agent's memory for the other node
 	close(over)
-	return <-again, len(one.reused()) + len(two.reused())
+	was = <-again
+	if !c.loseEtcd || !c.loseDisk {
+		receipted(t, w, one, two)
+	}
+	return was, len(one.reused()) + len(two.reused())
 }

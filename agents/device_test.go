@@ -35,6 +35,7 @@ type device struct {
 	check func(sa keychain.SA)              // looks at every changing operation
 	// promise looks at every changing operation as it happens, under world.mu.
 	promise func(what string, sa keychain.SA)
+	clings  bool // it says that it removes keys, and does not
 }
 
 type port struct {
@@ -138,7 +139,9 @@ func (r receiver) Install(ctx context.Context, sa keychain.SA, key secret.Key) e
 
 func (r receiver) Remove(ctx context.Context, sa keychain.SA) error {
 	return r.op(ctx, "remove", sa, func(p *port) error {
-		delete(p.accepts, sa.Epoch)
+		if !r.clings {
+			delete(p.accepts, sa.Epoch)
+		}
 		return nil
 	})
 }
@@ -150,6 +153,9 @@ func (s sender) Capabilities() keychain.Capabilities { return s.capabilities() }
 func (s sender) Observe(ctx context.Context, link keychain.LinkID) (o upstream.Observation, err error) {
 	err = s.op(ctx, "observe", keychain.SA{Link: link}, func(p *port) error {
 		o.Sends = p.sends
+		for _, e := range slices.Sorted(maps.Keys(p.held)) {
+			o.Holds = append(o.Holds, keychain.Ref{Epoch: e, KCV: p.held[e]})
+		}
 		return nil
 	})
 	return o, err
@@ -161,6 +167,8 @@ func (s sender) Switch(ctx context.Context, sa keychain.SA, key secret.Key) erro
 		if p.sends.Epoch == sa.Epoch {
 			return nil
 		}
+		// One with counters keeps the key before, and what is older goes.
+		maps.DeleteFunc(p.held, func(e keychain.Epoch, _ keychain.KCV) bool { return !s.counterBound || e != p.sends.Epoch })
 		p.sends = keychain.Ref{Epoch: sa.Epoch, KCV: kcv}
 		p.held[sa.Epoch] = kcv
 		s.began[fmt.Sprintf("%s/%d", sa.Link, sa.Epoch)]++

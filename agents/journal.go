@@ -53,6 +53,8 @@ type Journal struct {
 	// synced is what the file is known to hold, so that it need not be asked each
 	// time. Nothing gets here before it is on disk.
 	synced map[string]synced
+	// receipts are those that the trail has and the file does not know of yet.
+	receipts map[string][]keychain.Epoch
 }
 
 // synced is an entry and the transaction that wrote it, or a later one that read it.
@@ -67,6 +69,9 @@ type entry struct {
 	Turn    keychain.Turn    `json:"turn"`
 	Started []keychain.Epoch `json:"started,omitempty"`
 	Lost    []keychain.Epoch `json:"lost,omitempty"`
+	// Held is what orders up to Turn gave the node and what no receipt has been written
+	// for, sorted by epoch.
+	Held []store.Held `json:"held,omitempty"`
 }
 
 // OpenJournal opens the journal in the file path, and makes it when it is not
@@ -86,7 +91,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fault.Wrap(fault.Invalid, err, "open journal %s", path)
 	}
 	db.MaxBatchDelay = batchDelay
-	j := &Journal{db: db, synced: make(map[string]synced)}
+	j := &Journal{db: db, synced: make(map[string]synced), receipts: make(map[string][]keychain.Epoch)}
 	if err := db.Update(j.prepare); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Invalid, err, "prepare journal %s", path), db.Close())
 	}
@@ -117,16 +122,43 @@ func (j *Journal) Close() error {
 	return fault.Wrap(fault.Unknown, j.db.Close(), "close journal")
 }
 
-// fence writes down that these Turns of node are about to be obeyed, all at once.
-// A Turn below the one that is kept is left alone: entry tells.
-func (j *Journal) fence(node keychain.NodeID, turns map[keychain.LinkID]keychain.Turn) error {
+// fence writes down that these orders of node are about to be obeyed, all at once: their
+// Turns, and the keys that they give. An order of a Turn below the one that is kept is
+// left alone: entry tells.
+func (j *Journal) fence(node keychain.NodeID, orders ...store.Order) error {
 	changes := make(map[keychain.LinkID]func(*entry))
-	for link, turn := range turns {
-		if kept, err := j.known(node, link); err != nil || kept.Turn < turn {
-			changes[link] = func(e *entry) { e.Turn = max(e.Turn, turn) }
+	for _, o := range orders {
+		kept, err := j.known(node, o.Link)
+		if err == nil && kept.Turn >= o.Turn {
+			continue
+		}
+		before := changes[o.Link]
+		changes[o.Link] = func(e *entry) {
+			if before != nil {
+				before(e)
+			}
+			e.Turn, e.Held = max(e.Turn, o.Turn), together(e.Held, given(o))
 		}
 	}
 	return j.change(node, changes)
+}
+
+// given notes that the trail has the receipts of these epochs. It is written with the next
+// change: until then, also after a restart, the report that came with them says it.
+func (j *Journal) given(node keychain.NodeID, link keychain.LinkID, epochs []keychain.Epoch) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := string(entryKey(node, link))
+	j.receipts[key] = append(j.receipts[key], epochs...)
+}
+
+// settle leaves out of e what there are receipts for, and says how many it knew of.
+func (j *Journal) settle(key string, e *entry) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	gone := j.receipts[key]
+	e.Held = slices.DeleteFunc(e.Held, func(h store.Held) bool { return slices.Contains(gone, h.Epoch) })
+	return len(gone)
 }
 
 // merge takes over what node reported earlier, maybe by another agent or before
@@ -138,6 +170,7 @@ func (j *Journal) merge(node keychain.NodeID, obs []store.Observation) error {
 			e.Turn = max(e.Turn, o.Turn)
 			e.Started = append(append(e.Started, o.Started...), o.Lost...)
 			e.Lost = append(e.Lost, o.Lost...)
+			e.Held = e.heldAfter(o)
 		}
 	}
 	return j.change(node, changes)
@@ -192,7 +225,7 @@ func (j *Journal) doubt(on map[string]synced) {
 }
 
 func (e entry) clone() entry {
-	return entry{Turn: e.Turn, Started: slices.Clone(e.Started), Lost: slices.Clone(e.Lost)}
+	return entry{Turn: e.Turn, Started: slices.Clone(e.Started), Lost: slices.Clone(e.Lost), Held: slices.Clone(e.Held)}
 }
 
 // change applies the changes in one synced transaction, shared with whoever else
@@ -201,23 +234,25 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 	if len(changes) == 0 {
 		return nil
 	}
-	wrote := make(map[string]synced, len(changes))
+	wrote, settled := make(map[string]synced, len(changes)), make(map[string]int, len(changes))
 	err := j.db.Batch(func(tx *bbolt.Tx) error {
 		for link, change := range changes {
 			e, err := read(tx, node, link)
 			if err != nil {
 				return err
 			}
+			key := string(entryKey(node, link))
+			settled[key] = j.settle(key, &e)
 			change(&e)
 			e.tidy()
 			doc, err := json.Marshal(e)
 			if err != nil {
 				return err
 			}
-			if err := tx.Bucket([]byte(linksBucket)).Put(entryKey(node, link), doc); err != nil {
+			if err := tx.Bucket([]byte(linksBucket)).Put([]byte(key), doc); err != nil {
 				return err
 			}
-			wrote[string(entryKey(node, link))] = synced{e, tx.ID()}
+			wrote[key] = synced{e, tx.ID()}
 		}
 		return nil
 	})
@@ -226,6 +261,13 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 		return fault.Wrap(fault.Unavailable, err, "write the journal of %s", node)
 	}
 	j.learn(wrote)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, n := range settled {
+		if j.receipts[key] = j.receipts[key][n:]; len(j.receipts[key]) == 0 {
+			delete(j.receipts, key)
+		}
+	}
 	return nil
 }
 

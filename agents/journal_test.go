@@ -68,7 +68,7 @@ func TestTheJournalKeepsTheHighestOfAllItHears(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	j := open(t, path)
 	for _, turn := range []keychain.Turn{3, 7, 5} {
-		if err := j.fence("n1", map[keychain.LinkID]keychain.Turn{theLink: turn}); err != nil {
+		if err := j.fence("n1", store.Order{Link: theLink, Turn: turn}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestManyWriteTheJournalAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
-			if err := j.fence("n1", map[keychain.LinkID]keychain.Turn{theLink: keychain.Turn(i)}); err != nil {
+			if err := j.fence("n1", store.Order{Link: theLink, Turn: keychain.Turn(i)}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -39,6 +39,7 @@ type named struct {
 }
 
 type kept struct {
+	gone  []func()      // called, each by itself, when the key has been wiped
 	holds int           // guarded by keyring.mu
 	turn  chan struct{} // has a token for whoever opens or reads the rest
 	key   secret.Key
@@ -77,8 +78,24 @@ func (r *keyring) release(names []named) {
 		if k.holds--; k.holds == 0 {
 			delete(r.keys, n.generation)
 			k.key.Wipe()
+			for _, f := range k.gone {
+				go f() // whoever releases may hold a lock that f needs
+			}
 		}
 	}
+}
+
+// holds reports whether the key g is held for anybody. If so, f is called once it has been
+// wiped.
+func (r *keyring) holds(g generation, f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.keys[g]
+	if k == nil {
+		return false
+	}
+	k.gone = append(k.gone, f)
+	return true
 }
 
 // open gives the key n, which the caller holds, and checks it against want where

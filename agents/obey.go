@@ -129,7 +129,7 @@ type attempt struct {
 // keeps the later ones from being done.
 func (a *attempt) obey(ctx context.Context) error {
 	o := a.order
-	if err := a.Journal.fence(a.node.ID, map[keychain.LinkID]keychain.Turn{o.Link: o.Turn}); err != nil {
+	if err := a.Journal.fence(a.node.ID, o); err != nil {
 		return err
 	}
 	kept, err := a.Journal.known(a.node.ID, o.Link)
@@ -258,6 +258,8 @@ func (a *attempt) report(e *errand, err error) {
 	}
 	repaired := a.repaired(e, err)
 	before := a.reports.latest(link)
+	held, gone := a.inventory(e, before, err)
+	records := a.records(e, before, complaint{kind, message}, repaired, gone)
 	change := func(o *store.Observation) {
 		if a.seen.whole {
 			o.Turn, o.Accepts, o.Sends = a.turn, a.seen.down.Accepts, a.seen.up.Sends
@@ -266,11 +268,12 @@ func (a *attempt) report(e *errand, err error) {
 		if a.book != nil {
 			o.Started, o.Lost = a.book.entry.Started, a.book.entry.Lost
 		}
+		o.Held, o.Records = held, records
 		now := time.Now().UTC()
 		o.Repaired = noted(o.Repaired, repaired, now)
 		setFault(o, kind, message, now)
 	}
-	a.reports.tell(link, change, a.confirmation(e, err))
+	a.reports.tell(link, change, a.standing(a.confirmation(e, err), gone))
 	switch {
 	case err != nil && (before.Fault != kind || before.Message != message):
 		a.log.Warn("order not obeyed", "link", link, "turn", a.order.Turn, "fault", kind, "message", message)

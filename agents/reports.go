@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/store"
@@ -42,7 +43,8 @@ type reports struct {
 // letter is a report on its way, and who waits for it.
 type letter struct {
 	store.Observation
-	waiting []func(error) // told when it stands in the store, or never will
+	records []audit.Record // for the trail, with the report
+	waiting []func(error)  // told when it stands in the store, or never will
 }
 
 // latest is the last report of link, on its way or not.
@@ -104,14 +106,16 @@ func (r *reports) post(link keychain.LinkID, change func(*store.Observation), ev
 	before := r.last(link)
 	o := before
 	change(&o)
+	records := o.Records
+	o.Records = nil
 	fresh := now.Sub(before.At) < every
 	still := every > 0 && slices.Equal(o.Counters, before.Counters)
-	if same(o, before) && (fresh || still) {
+	if same(o, before) && (fresh || still) && len(records) == 0 {
 		r.join(link, stands)
 		return
 	}
 	o.At = now
-	l := letter{o, r.pending[link].waiting}
+	l := letter{o, slices.Concat(r.pending[link].records, records), r.pending[link].waiting}
 	if stands != nil {
 		l.waiting = append(l.waiting, stands)
 	}
@@ -177,7 +181,9 @@ func (r *reports) take() []store.Observation {
 	r.sending, r.pending = r.pending, make(map[keychain.LinkID]letter)
 	var batch []store.Observation
 	for _, link := range slices.Sorted(maps.Keys(r.sending)) {
-		batch = append(batch, r.sending[link].Observation)
+		o := r.sending[link].Observation
+		o.Records = r.sending[link].records
+		batch = append(batch, o)
 	}
 	return batch
 }
@@ -200,6 +206,7 @@ func (r *reports) done(err error) bool {
 				w(err)
 			}
 		case ok:
+			newer.records = slices.Concat(l.records, newer.records)
 			newer.waiting = append(newer.waiting, l.waiting...)
 			r.pending[link] = newer
 		default:
@@ -247,6 +254,6 @@ func hopeless(err error) bool {
 // same reports whether a says nothing that b does not, apart from counters.
 func same(a, b store.Observation) bool {
 	return a.Turn == b.Turn && a.Sends == b.Sends && slices.Equal(a.Accepts, b.Accepts) &&
-		slices.Equal(a.Lost, b.Lost) && slices.Equal(a.Started, b.Started) && slices.Equal(a.Repaired, b.Repaired) &&
+		slices.Equal(a.Lost, b.Lost) && slices.Equal(a.Started, b.Started) && slices.Equal(a.Held, b.Held) && slices.Equal(a.Repaired, b.Repaired) &&
 		a.Fault == b.Fault && a.Message == b.Message && a.Since.Equal(b.Since)
 }

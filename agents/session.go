@@ -54,7 +54,9 @@ type errand struct {
 	// drift is what the device was found to show other than the order that it had
 	// obeyed, until that is put right.
 	drift []string
-	seen  time.Time // when the order was; zero once it is confirmed
+	// refusals are the kinds of fault of this order that the trail was told of.
+	refusals []string
+	seen     time.Time // when the order was; zero once it is confirmed
 	// counted is how often a device that counts was looked at under the order of
 	// countedTurn.
 	counted     int
@@ -159,13 +161,11 @@ func (s *session) stop() bool {
 // Turns of all of them are in the journal, in one write, before the first is
 // obeyed.
 func (s *session) take(news []store.OrderUpdate) {
-	turns := make(map[keychain.LinkID]keychain.Turn)
+	var orders []store.Order
 	for _, u := range news {
-		for _, o := range u.Orders {
-			turns[o.Link] = max(turns[o.Link], o.Turn)
-		}
+		orders = append(orders, u.Orders...)
 	}
-	if err := s.Journal.fence(s.node.ID, turns); err != nil {
+	if err := s.Journal.fence(s.node.ID, orders...); err != nil {
 		s.log.Error("cannot write the journal", "error", err) // obey tries again
 	}
 	s.mu.Lock()
@@ -197,7 +197,7 @@ func (s *session) adopt(u store.OrderUpdate) {
 			continue // the device has these keys
 		}
 		e.retry.Reset()
-		e.refused, e.settled, e.drift, e.seen = nil, false, nil, now
+		e.refused, e.settled, e.drift, e.refusals, e.seen = nil, false, nil, nil, now
 		if r := s.reports.latest(o.Link); r.Turn == o.Turn && r.Fault == "" {
 			e.seen = time.Time{} // confirmed before this session
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/secret"
@@ -31,11 +32,14 @@ type world struct {
 	holder   map[keychain.NodeID]*tenure
 	etcdAway bool
 	reports  int // transactions
+	trail    []audit.Record
+	onRecord func(audit.Record) // looks at each as it is written, under mu
 
 	vaultAway bool
 	vaultSays error             // to every request; nil: it opens keys
 	keys      map[string][]byte // by ciphertext
 	opened    []secret.Key      // every key that was given out
+	openedAs  []generation      // what each of them is
 	unwraps   int
 
 	last    *agent // started last
@@ -181,7 +185,7 @@ func (w *world) Unwrap(ctx context.Context, link keychain.LinkID, epoch keychain
 		return secret.Key{}, fault.New(fault.Mismatch, "open epoch %d of %s", epoch, link)
 	}
 	k := secret.New(bytes.Clone(key))
-	w.opened = append(w.opened, k)
+	w.opened, w.openedAs = append(w.opened, k), append(w.openedAs, generation{link, epoch})
 	return k, nil
 }
 
@@ -289,6 +293,13 @@ func (t *tenure) Report(_ context.Context, obs ...store.Observation) error {
 			if before := t.w.obs[t.node][o.Link]; o.Turn < before.Turn {
 				t.w.t.Errorf("reported turn %d over turn %d", o.Turn, before.Turn)
 			}
+			for _, r := range o.Records {
+				t.w.trail = append(t.w.trail, r)
+				if t.w.onRecord != nil {
+					t.w.onRecord(r)
+				}
+			}
+			o.Records = nil
 			t.w.obs[t.node][o.Link] = o
 		}
 		return nil

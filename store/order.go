@@ -1,6 +1,7 @@
 package store
 
 import (
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/keychain"
 )
 
@@ -39,4 +40,17 @@ type Observation struct {
 	// to begin, to send with: written before it switches, so that a node that lost
 	// its disk as well never sends with one of them again.
 	Started []keychain.Epoch `json:"started,omitempty"`
+	// Held are the keys that the node was ordered to have, until the trail has a receipt
+	// that they are gone, which is written together with the report that leaves them out.
+	Held []Held `json:"held,omitempty"`
+	// Records go to the trail with the report, in its transaction. They are no part of what
+	// stands in etcd as the report.
+	Records []audit.Record `json:"-"`
+}
+
+// Held is a key that a node was ordered to have on one side or on both.
+type Held struct {
+	keychain.Ref
+	Accepts bool `json:"accepts,omitempty"`
+	Sends   bool `json:"sends,omitempty"`
 }
