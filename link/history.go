@@ -29,7 +29,7 @@ func (s State) Confirmations(reports []keychain.Report) []Confirmation {
 		if !slices.Contains(side, r.Node) || !s.confirmedBy(r) {
 			continue
 		}
-		c := Confirmation{Node: r.Node, Turn: r.Turn, Key: r.Accepted(s.To.Epoch), At: r.At}
+		c := Confirmation{Node: r.Node, Turn: r.Turn, Key: r.Accepted(s.To.Epoch), At: r.At, Counters: r.Counters}
 		if s.Phase == Switching {
 			c.Key, c.Sends = r.Sends, true
 		}

@@ -67,6 +67,7 @@ func TestConfirmations(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	one, two := keychain.Ref{Epoch: 1, KCV: "0000000001"}, keychain.Ref{Epoch: 2, KCV: "0000000002"}
 	both := []keychain.Ref{one, two}
+	counted := []keychain.Counter{{Epoch: 1, Packets: 70}}
 	s := link.State{
 		From: link.Key{Ref: one}, To: link.Key{Ref: two}, Highest: 2, Turn: 7,
 		Upstream: []keychain.NodeID{"u1", "u2"}, Downstream: []keychain.NodeID{"d1", "d2"},
@@ -75,7 +76,7 @@ func TestConfirmations(t *testing.T) {
 		{Node: "u2", Turn: 7, Lost: []keychain.Epoch{1, 2}, At: at},
 		{Node: "u1", Turn: 7, Sends: two, At: at},
 		{Node: "d2", Turn: 6, Accepts: both, At: at},
-		{Node: "d1", Turn: 7, Accepts: both, At: at},
+		{Node: "d1", Turn: 7, Accepts: both, At: at, Counters: counted},
 		{Node: "elsewhere", Turn: 7, Accepts: both, Sends: two, At: at},
 	}
 	forgot := slices.Clone(reports)
@@ -86,12 +87,12 @@ func TestConfirmations(t *testing.T) {
 		want    []link.Confirmation
 	}{
 		{link.Steady, reports, nil},
-		{link.Staging, reports, []link.Confirmation{{Node: "d1", Turn: 7, Key: two, At: at}}},
+		{link.Staging, reports, []link.Confirmation{{Node: "d1", Turn: 7, Key: two, At: at, Counters: counted}}},
 		{link.Switching, reports, []link.Confirmation{
 			{Node: "u1", Turn: 7, Key: two, Sends: true, At: at}, {Node: "u2", Turn: 7, Sends: true, At: at}}},
 		{link.Draining, reports, nil},
 		{link.Retiring, reports, nil},
-		{link.Retiring, forgot, []link.Confirmation{{Node: "d1", Turn: 7, Key: two, At: at}}},
+		{link.Retiring, forgot, []link.Confirmation{{Node: "d1", Turn: 7, Key: two, At: at, Counters: counted}}},
 	} {
 		s.Phase = c.phase
 		if got := s.Confirmations(c.reports); !reflect.DeepEqual(got, c.want) {

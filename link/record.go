@@ -77,6 +77,8 @@ type Confirmation struct {
 	Key   keychain.Ref    `json:"key"`   // what it accepts or sends with
 	Sends bool            `json:"sends"` // it is an upstream node's
 	At    time.Time       `json:"at"`
+	// Counters are those of its report: packets by epoch, where the device counts.
+	Counters []keychain.Counter `json:"counters,omitempty"`
 }
 
 // Outcome is how a rotation ended for one link.
