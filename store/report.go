@@ -60,30 +60,16 @@ func (t *Tenure) learn(e entry) (Observation, error) {
 // observation over one of a newer Turn: that one alone is Stale, which the error
 // names, and the others are written. The same Turn may be written again. After
 // Unavailable a part may have been written, and repeating is safe.
+//
+// The Records of an observation are written in its transaction, also when it is Stale: they
+// tell what happened. Repeating may write them twice.
 func (t *Tenure) Report(ctx context.Context, obs ...Observation) error {
-	return t.ReportWith(ctx, nil, obs...)
-}
-
-// ReportWith is Report with records, which are written in the transaction of the first
-// observations; alone, under the same guard of the tenure, when there are none, or all are
-// Stale. They are not written, as far as this side knows, when the error is Unavailable or the
-// tenure has ended: the caller has them still.
-func (t *Tenure) ReportWith(ctx context.Context, records []audit.Record, obs ...Observation) error {
-	trail, err := t.s.note(records)
-	if err != nil {
-		return err
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	obs, err = t.latest(obs)
+	obs, err := t.latest(obs)
 	errs := []error{err}
-	if len(obs) == 0 && !trail.empty() {
-		return errors.Join(err, t.tell(ctx, trail))
-	}
 	for chunk := range slices.Chunk(obs, maxOps/2) {
-		err := t.report(ctx, chunk, trail)
-		trail = notes{}
-		if err != nil {
+		if err := t.report(ctx, chunk); err != nil {
 			errs = append(errs, err)
 			if fault.Of(err).Retryable() || t.done.Err() != nil {
 				break
@@ -114,7 +100,10 @@ func (t *Tenure) latest(obs []Observation) ([]Observation, error) {
 			index[o.Link] = len(out)
 			out = append(out, o)
 		case o.Turn >= out[i].Turn:
+			o.Records = slices.Concat(out[i].Records, o.Records)
 			out[i] = o
+		default:
+			out[i].Records = slices.Concat(out[i].Records, o.Records)
 		}
 	}
 	return out, errors.Join(errs...)
@@ -123,7 +112,15 @@ func (t *Tenure) latest(obs []Observation) ([]Observation, error) {
 // report writes what fits into one transaction. It starts from what the tenure
 // believes to stand there; only when that is wrong, or nothing is known yet, it
 // reads first.
-func (t *Tenure) report(ctx context.Context, obs []Observation, trail notes) error {
+func (t *Tenure) report(ctx context.Context, obs []Observation) error {
+	var records []audit.Record
+	for _, o := range obs {
+		records = append(records, o.Records...)
+	}
+	trail, err := t.s.note(records)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "report %s of %s", obs[0].Link, t.node)
+	}
 	var stale []error
 	for range attempts {
 		if t.done.Err() != nil {

@@ -131,13 +131,24 @@ func testTrailOfAgents(t *testing.T, e *env) {
 	must(t, err)
 	receipt := func(verb string) []audit.Record { return []audit.Record{{Kind: audit.Receipt, Verb: verb}} }
 	o := store.Observation{Link: "ab", Site: "x", Report: keychain.Report{Node: "a", Turn: 2}}
-	must(t, tenure.ReportWith(e.ctx, receipt("with"), o))
-	must(t, tenure.ReportWith(e.ctx, receipt("alone")))
-	o.Turn = 1
-	wantKind(t, tenure.ReportWith(e.ctx, receipt("stale"), o), fault.Stale)
+	report := func(turn keychain.Turn, verb string) error {
+		o.Turn, o.Records = turn, receipt(verb)
+		return tenure.Report(e.ctx, o)
+	}
+	must(t, report(2, "with"))
+	wantKind(t, report(1, "stale"), fault.Stale)
+	other := o
+	other.Link, other.Records = "ac", receipt("other")
+	o.Turn, o.Records = 3, receipt("more")
+	must(t, tenure.Report(e.ctx, o, other))
+	stored, err := tenure.Observations(e.ctx)
+	must(t, err)
+	if len(stored) != 2 || len(stored[0].Records)+len(stored[1].Records) > 0 {
+		t.Errorf("the reports are %+v", stored)
+	}
 	must(t, tenure.Close(e.ctx))
-	wantKind(t, tenure.ReportWith(e.ctx, receipt("late")), fault.Stale)
-	for verb, want := range map[string]int{"with": 1, "alone": 1, "stale": 1, "late": 0} {
+	wantKind(t, report(4, "late"), fault.Stale)
+	for verb, want := range map[string]int{"with": 1, "stale": 1, "other": 1, "more": 1, "late": 0} {
 		if n := e.said(audit.Receipt, verb); n != want {
 			t.Errorf("%d records say %s, want %d", n, verb, want)
 		}
