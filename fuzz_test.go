@@ -16,6 +16,7 @@ import (
 // outside is each package that reads what comes from outside of the process, and
 // what that is. Each has a native fuzz target, which make fuzz runs.
 var outside = map[string]string{
+	"approval":               "signatures of ssh-keygen, statements, rules and votes",
 	"agents":                 "the journal on the agent's disk",
 	"devices/bird":           "BIRD's answers, and the journal of a link's keys",
 	"devices/exec":           "what programs print",

@@ -226,6 +226,9 @@ func documents(keys layout, t topology.Topology) ([]declaration, error) {
 	for _, v := range t.Webhooks {
 		plain(topology.KindWebhook, v.Name, v)
 	}
+	for _, v := range t.ApprovalRules {
+		plain(topology.KindApprovalRule, v.Name, v)
+	}
 	for _, v := range t.Nodes {
 		add(topology.KindNode, string(v.Name), keys.node(v.Site, v.Name), v, string(v.Site))
 		r := last(string(v.Name))

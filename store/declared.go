@@ -32,6 +32,8 @@ func (d declared) put(keys layout, e entry) error {
 		return put(d, e, func(v topology.Policy) string { return keys.declaration(topology.KindPolicy, v.Name) })
 	case strings.ToLower(topology.KindWebhook):
 		return put(d, e, func(v topology.Webhook) string { return keys.declaration(topology.KindWebhook, v.Name) })
+	case strings.ToLower(topology.KindApprovalRule):
+		return put(d, e, func(v topology.ApprovalRule) string { return keys.declaration(topology.KindApprovalRule, v.Name) })
 	case strings.ToLower(topology.KindNode):
 		return put(d, e, func(v topology.Node) string { return keys.node(v.Site, v.Name) })
 	case strings.ToLower(topology.KindLink):
@@ -66,6 +68,8 @@ func (d declared) topology() topology.Topology {
 			t.Policies = append(t.Policies, v)
 		case topology.Webhook:
 			t.Webhooks = append(t.Webhooks, v)
+		case topology.ApprovalRule:
+			t.ApprovalRules = append(t.ApprovalRules, v)
 		case topology.Node:
 			if at.mod >= nodes[v.Name].mod {
 				nodes[v.Name] = at
@@ -80,6 +84,7 @@ func (d declared) topology() topology.Topology {
 	slices.SortFunc(t.Sites, func(a, b topology.Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Policies, func(a, b topology.Policy) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Webhooks, func(a, b topology.Webhook) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.ApprovalRules, func(a, b topology.ApprovalRule) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Nodes, func(a, b topology.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Links, func(a, b topology.Link) int { return cmp.Compare(a.Name, b.Name) })
 	return t

@@ -33,7 +33,7 @@ const maxGuesses = 100
 
 func newChecker(documents []document, kinds Kinds, declared Topology) *checker {
 	c := &checker{documents: documents, kinds: kinds, declared: declared, guesses: maxGuesses,
-		known:    map[string]map[string]bool{KindSite: {}, KindNode: {}, KindLink: {}, KindPolicy: {}, KindWebhook: {}, "": {}},
+		known:    map[string]map[string]bool{KindSite: {}, KindNode: {}, KindLink: {}, KindPolicy: {}, KindWebhook: {}, KindApprovalRule: {}, "": {}},
 		nodes:    map[keychain.NodeID]Node{},
 		devices:  map[keychain.NodeID]device{},
 		inSource: map[string]bool{},
@@ -85,6 +85,7 @@ func (c *checker) check() {
 		}
 	}
 	c.quorums()
+	c.approvers()
 }
 
 func (c *checker) say(d document, at path, message, hint string) {

@@ -38,7 +38,7 @@ func TestTheReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := regexp.MustCompile("`[^`\n]*`").FindAllString(string(data), -1)
-	for _, def := range []string{"policySpec", "wave", "budget", "keyAge", "window", "freeze", "schedule", "webhookSpec"} {
+	for _, def := range []string{"policySpec", "wave", "budget", "keyAge", "window", "freeze", "schedule", "webhookSpec", "approvalruleSpec", "approver"} {
 		if len(schema.Defs[def].Properties) == 0 {
 			t.Errorf("the schema has no fields of %s", def)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // kindNames are the kinds of documents, for messages.
-var kindNames = []string{KindSite, KindNode, KindLink, KindPolicy, KindWebhook}
+var kindNames = []string{KindSite, KindNode, KindLink, KindPolicy, KindWebhook, KindApprovalRule}
 
 // document is one declaration on its way in.
 type document struct {
@@ -19,7 +19,7 @@ type document struct {
 	value any        // as plain values
 	kind  string     // empty while it cannot be read, as is name
 	name  string
-	// object is a Site, Node, Link, Policy or Webhook; nil when the document has problems.
+	// object is a Site, Node, Link, Policy, Webhook or ApprovalRule; nil when the document has problems.
 	object any
 }
 
@@ -109,6 +109,12 @@ func build(kind string, m map[string]any) (any, []finding) {
 			return nil, found
 		}
 		return w, nil
+	case KindApprovalRule:
+		r, found := buildApprovalRule(name, labels, spec)
+		if len(found) > 0 {
+			return nil, found
+		}
+		return r, nil
 	default:
 		p, found := buildPolicy(name, labels, spec)
 		if len(found) > 0 {

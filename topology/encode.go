@@ -17,7 +17,7 @@ import (
 )
 
 // Encode writes t as YAML documents that Parse reads back to the same: sites,
-// nodes, links, policies, webhooks. It writes nothing for an empty Topology.
+// nodes, links, policies, webhooks, rules of approvals. It writes nothing for an empty Topology.
 //
 // The error is of kind Invalid when a device's parameter is no plain value, and
 // otherwise that of w.
@@ -57,6 +57,9 @@ func (t Topology) envelopes() []envelope {
 	}
 	for _, w := range t.Webhooks {
 		out = append(out, w.envelope())
+	}
+	for _, r := range t.ApprovalRules {
+		out = append(out, r.envelope())
 	}
 	return out
 }
@@ -105,7 +108,8 @@ func byRank(a, b string) int {
 			"upstream", "downstream", "policy",
 			"drain", "quiet", "waves", "budget", "wait", "tail", "keyAge", "timeZone", "windows", "freezes", "quorum", "schedule",
 			"campaign", "wave", "onSpent", "links", "percent", "selector", "soak", "max", "warn", "days", "from", "to", "reason",
-			"cron", "jitter", "format", "url", "urlFile", "secretFile", "caFile", "events", "severity", "giveUp", "disabled"}, s); i >= 0 {
+			"cron", "jitter", "format", "url", "urlFile", "secretFile", "caFile", "events", "severity", "giveUp", "disabled",
+			"verbs", "approvals", "approvers", "keys", "touch", "pin", "deadline", "remindAfter", "escalateAfter"}, s); i >= 0 {
 			return i
 		}
 		return 100

@@ -129,6 +129,8 @@ func collect(documents []document) Topology {
 			t.Policies = append(t.Policies, o)
 		case Webhook:
 			t.Webhooks = append(t.Webhooks, o)
+		case ApprovalRule:
+			t.ApprovalRules = append(t.ApprovalRules, o)
 		}
 	}
 	slices.SortFunc(t.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
@@ -136,5 +138,6 @@ func collect(documents []document) Topology {
 	slices.SortFunc(t.Links, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Webhooks, func(a, b Webhook) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.ApprovalRules, func(a, b ApprovalRule) int { return cmp.Compare(a.Name, b.Name) })
 	return t
 }

@@ -150,7 +150,7 @@ func TestProblemsOfSeveralFilesAreSortedAndNameTheOther(t *testing.T) {
 		{Name: "a.yaml", Data: []byte(strings.Replace(site, "Site", "Sitte", 1) + "---\n" + site)},
 		{Name: "c.yaml", Data: make([]byte, topology.MaxSource+1)},
 	}, someKinds(), topology.Topology{})
-	want := "a.yaml:2: kind: there is no kind \"Sitte\": did you mean \"Site\"? The kinds are Site, Node, Link, Policy and Webhook\n" +
+	want := "a.yaml:2: kind: there is no kind \"Sitte\": did you mean \"Site\"? The kinds are Site, Node, Link, Policy, Webhook and ApprovalRule\n" +
 		"a.yaml:7: Site dc1: metadata.name: declared already at b.yaml:3: remove or rename one of the two\n" +
 		"c.yaml: the file is larger than 16 MiB: split it into several files"
 	if fmt.Sprint(err) != want {

@@ -19,15 +19,18 @@ type bound struct {
 
 // bounds are those of the fields of a policy, by name.
 var bounds = map[string]bound{
-	"drain":  {what: "a drain time", most: MaxDrain, longest: "a day", zero: "write 0s to wait for nothing but confirmations"},
-	"quiet":  {what: "a quiet time", most: MaxDrain, longest: "a day", zero: "write 0s to ask for no counters"},
-	"soak":   {what: "a soak time", most: 30 * day, longest: "30 days", zero: "write 0s to go on at once"},
-	"wait":   {what: "a wait", least: time.Second, most: 30 * day, longest: "30 days", zero: "write at least 1s"},
-	"tail":   {what: "a tail", most: 365 * day, longest: "a year", zero: "write 0s to keep no staged key"},
-	"max":    {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no limit"},
-	"warn":   {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no warning"},
-	"giveUp": {what: "a time to give up", least: time.Minute, forAny: "trouble to pass", most: 7 * day, longest: "a week", zero: "write at least 1m"},
-	"jitter": {what: "a jitter", most: day, longest: "a day", zero: "write 0s to start on time"},
+	"drain":         {what: "a drain time", most: MaxDrain, longest: "a day", zero: "write 0s to wait for nothing but confirmations"},
+	"quiet":         {what: "a quiet time", most: MaxDrain, longest: "a day", zero: "write 0s to ask for no counters"},
+	"soak":          {what: "a soak time", most: 30 * day, longest: "30 days", zero: "write 0s to go on at once"},
+	"wait":          {what: "a wait", least: time.Second, most: 30 * day, longest: "30 days", zero: "write at least 1s"},
+	"tail":          {what: "a tail", most: 365 * day, longest: "a year", zero: "write 0s to keep no staged key"},
+	"max":           {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no limit"},
+	"warn":          {what: "a key age", most: 3650 * day, longest: "ten years", zero: "write 0s for no warning"},
+	"giveUp":        {what: "a time to give up", least: time.Minute, forAny: "trouble to pass", most: 7 * day, longest: "a week", zero: "write at least 1m"},
+	"jitter":        {what: "a jitter", most: day, longest: "a day", zero: "write 0s to start on time"},
+	"deadline":      {what: "a deadline", least: time.Minute, forAny: "person to sign", most: 30 * day, longest: "30 days", zero: "write at least 1m"},
+	"remindAfter":   {what: "the time until a reminder", most: 30 * day, longest: "30 days", zero: "write 0s for no reminders"},
+	"escalateAfter": {what: "the time until one more is asked", most: 30 * day, longest: "30 days", zero: "write 0s to ask no others"},
 }
 
 const day = 24 * time.Hour

@@ -19,6 +19,8 @@ func wrongWord(def string, k *kind.Enum, value any) (message, hint string) {
 	switch def {
 	case "day":
 		return fmt.Sprintf("%s is not a day", show(value)), "the days are " + list(allowed)
+	case "approvalVerb":
+		return fmt.Sprintf("%s is nothing that could need approvals", show(value)), "the verbs are " + list(allowed)
 	case "onSpent":
 		return fmt.Sprintf("%s is nothing that a campaign does", show(value)), "write pause or abort"
 	}
@@ -35,6 +37,8 @@ func outOfRange(def string, value any) (message, hint string) {
 		return fmt.Sprintf("%s %% is not above 0 and up to 100", show(value)), "write a percentage as in 10"
 	case "quorum":
 		return fmt.Sprintf("%s is not a number of nodes that is enough", show(value)), "write at least 1, or leave the field out to wait for all"
+	case "approvalCount":
+		return fmt.Sprintf("%s is not a number of approvals from 1 to 100", show(value)), "write how many people have to sign, as in 2"
 	case "linkCount":
 		return fmt.Sprintf("%s is not a number of links from 1 to %d", show(value), MaxNumber), "write how many links have been taken up after the wave, as in 5"
 	}
@@ -53,6 +57,8 @@ func refusedPolicyText(def, text string) (message, hint string) {
 			message, hint = fmt.Sprintf("%q is not an amount as it is written here", text), `write it as in 5 or "10%"`
 		}
 		return message, hint
+	case "publicKey":
+		return "a public key is one line of at most 4096 characters", "put in what the .pub file has"
 	case "zone":
 		return fmt.Sprintf("%q is not the name of a time zone", text), "write an IANA name, as in Europe/Berlin or UTC"
 	case "clock", "clockEnd":

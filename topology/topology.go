@@ -1,5 +1,5 @@
-// Package topology is what the operator declares: sites, nodes, links, policies
-// and webhooks, as YAML documents in the Kubernetes shape. It reads them, checks
+// Package topology is what the operator declares: sites, nodes, links, policies,
+// webhooks and rules of approvals, as YAML documents in the Kubernetes shape. It reads them, checks
 // them, and publishes a JSON schema for them.
 //
 // Reading is strict and all or nothing: Parse gives a Topology in which every
@@ -22,20 +22,22 @@ const APIVersion = "keyorch/v1"
 
 // The kinds of documents, in the order in which they are written.
 const (
-	KindSite    = "Site"
-	KindNode    = "Node"
-	KindLink    = "Link"
-	KindPolicy  = "Policy"
-	KindWebhook = "Webhook"
+	KindSite         = "Site"
+	KindNode         = "Node"
+	KindLink         = "Link"
+	KindPolicy       = "Policy"
+	KindWebhook      = "Webhook"
+	KindApprovalRule = "ApprovalRule"
 )
 
 // Topology is a set of declarations, each kind sorted by name.
 type Topology struct {
-	Sites    []Site
-	Nodes    []Node
-	Links    []Link
-	Policies []Policy
-	Webhooks []Webhook
+	Sites         []Site
+	Nodes         []Node
+	Links         []Link
+	Policies      []Policy
+	Webhooks      []Webhook
+	ApprovalRules []ApprovalRule
 }
 
 // Labels are free words on a declaration, for selecting.
@@ -122,6 +124,8 @@ func (t Topology) Merge(o Topology) Topology {
 		Links:    merge(t.Links, o.Links, func(l Link) keychain.LinkID { return l.Name }),
 		Policies: merge(t.Policies, o.Policies, func(p Policy) string { return p.Name }),
 		Webhooks: merge(t.Webhooks, o.Webhooks, func(w Webhook) string { return w.Name }),
+
+		ApprovalRules: merge(t.ApprovalRules, o.ApprovalRules, func(r ApprovalRule) string { return r.Name }),
 	}
 }
 

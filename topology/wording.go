@@ -61,7 +61,7 @@ const missing = "the field is missing"
 
 var missingHint = map[string]string{
 	"apiVersion":       "write apiVersion: " + APIVersion,
-	"kind":             "write Site, Node, Link, Policy or Webhook",
+	"kind":             "write Site, Node, Link, Policy, Webhook or ApprovalRule",
 	"metadata":         "write metadata: {name: …}",
 	"metadata.name":    "give the object a name",
 	"spec":             "say what is declared",
@@ -74,6 +74,10 @@ var missingHint = map[string]string{
 	"freeze/to":        "write the first day that is not frozen any more, as in 2027-01-03",
 	"schedule/cron":    "say when it fires, as in \"0 2 * * *\"",
 	"spec.format":      "write standard, slack, pagerduty or alertmanager",
+	"spec.verbs":       "list what needs approvals, as in [compromise, rules]",
+	"spec.approvers":   "list who may approve, as in [{name: anna, keys: [\"ssh-ed25519 …\"]}]",
+	"approver/name":    "write the name under which the person is enrolled: keyorch enroll --operator NAME",
+	"approver/keys":    "list the person's public keys: the lines of their .pub files",
 	"spec.upstream":    "list the nodes that send",
 	"spec.downstream":  "list the nodes that accept",
 }
@@ -195,8 +199,13 @@ func repeated(at path, value any) []finding {
 		}
 		if j, twice := first[name]; twice {
 			what := "node"
-			if at.last() == "days" {
+			switch at.last() {
+			case "days":
 				what = "the day"
+			case "verbs":
+				what = "the verb"
+			case "keys":
+				what = "the key"
 			}
 			if at.last() == "events" {
 				what = "the event"

@@ -17,7 +17,7 @@ func (a *app) applyVerb() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
 		Use:   "apply -f FILE|DIRECTORY|- ...",
-		Short: "Declare sites, nodes, links, policies and webhooks",
+		Short: "Declare sites, nodes, links, policies, webhooks and rules of approvals",
 		Long: `Apply reads documents, checks all of them against each other and against what is
 declared already, and declares them. When anything is wrong, every problem is
 listed with its file, line and field, and nothing is changed.
@@ -57,7 +57,7 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
-	if len(wanted.Sites)+len(wanted.Nodes)+len(wanted.Links)+len(wanted.Policies)+len(wanted.Webhooks) == 0 {
+	if len(wanted.Sites)+len(wanted.Nodes)+len(wanted.Links)+len(wanted.Policies)+len(wanted.Webhooks)+len(wanted.ApprovalRules) == 0 {
 		return fault.New(fault.Invalid, "apply: there is no document in what was given")
 	}
 	records, err := s.Records(ctx, nil)
@@ -68,12 +68,15 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 		return err
 	}
 	if dry {
-		webhooks := ""
+		more := ""
 		if n := len(wanted.Webhooks); n > 0 {
-			webhooks = fmt.Sprintf(", %d webhooks", n)
+			more += fmt.Sprintf(", %d webhooks", n)
+		}
+		if n := len(wanted.ApprovalRules); n > 0 {
+			more += fmt.Sprintf(", %d rules of approvals", n)
 		}
 		_, err := fmt.Fprintf(a.out, "valid: %d sites, %d nodes, %d links, %d policies%s; nothing was changed\n",
-			len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies), webhooks)
+			len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies), more)
 		return err
 	}
 	vault, err := a.openCustody(ctx)

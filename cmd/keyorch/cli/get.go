@@ -37,7 +37,7 @@ func (l *listed) add(name string, doc any, columns ...string) {
 
 // getKinds is what can be listed.
 func getKinds() []string {
-	return []string{"sites", "nodes", "links", "policies", "webhooks", "agents", "campaigns", "maintenance", "exclusions", "identities"}
+	return []string{"sites", "nodes", "links", "policies", "rules", "webhooks", "agents", "campaigns", "maintenance", "exclusions", "identities"}
 }
 
 func (a *app) getVerb() *cobra.Command {
@@ -93,6 +93,8 @@ func labelsOf(doc any) topology.Labels {
 		return d.Labels
 	case topology.Webhook:
 		return d.Labels
+	case topology.ApprovalRule:
+		return d.Labels
 	}
 	return nil
 }
@@ -145,6 +147,8 @@ func (l *listed) topology() (t topology.Topology) {
 			t.Policies = append(t.Policies, d)
 		case topology.Webhook:
 			t.Webhooks = append(t.Webhooks, d)
+		case topology.ApprovalRule:
+			t.ApprovalRules = append(t.ApprovalRules, d)
 		}
 	}
 	return t
@@ -192,6 +196,8 @@ func (w *world) list(ctx context.Context, kind string) (*listed, error) {
 		return policies(t), nil
 	case "webhook", "webhooks":
 		return webhooks(t), nil
+	case "rule", "rules", "approvalrule", "approvalrules":
+		return rules(t), nil
 	case "agent", "agents":
 		return w.agents(t), nil
 	case "campaign", "campaigns":

@@ -57,6 +57,28 @@ func policies(t topology.Topology) *listed {
 	return l
 }
 
+func rules(t topology.Topology) *listed {
+	l := &listed{header: []string{"RULE", "VERBS", "APPROVALS", "APPROVERS", "HARDWARE", "DEADLINE"}, declared: true}
+	for _, r := range t.ApprovalRules {
+		var verbs, people []string
+		for _, v := range r.Verbs {
+			verbs = append(verbs, string(v))
+		}
+		for _, a := range r.Approvers {
+			people = append(people, a.Name)
+		}
+		hardware := "-"
+		switch {
+		case r.PIN:
+			hardware = "PIN"
+		case r.Touch:
+			hardware = "touch"
+		}
+		l.add(r.Name, r, strings.Join(verbs, ","), fmt.Sprint(r.Approvals), strings.Join(people, ","), hardware, span(r.Deadline))
+	}
+	return l
+}
+
 // wavesInShort is as in "1, 10%, rest".
 func wavesInShort(p topology.Policy) string {
 	var said []string
