@@ -64,7 +64,7 @@ func Drift(s State, reports []keychain.Report) []Finding {
 		}
 		if r.Turn > s.Turn {
 			found = append(found, Finding{Node: r.Node, Kind: TurnWentBack, Message: fmt.Sprintf(
-				"%s has obeyed turn %d, the link is at turn %d: was etcd restored from an older copy?", r.Node, r.Turn, s.Turn)})
+				"%s has obeyed turn %d, the link is at turn %d: was etcd put back or emptied?", r.Node, r.Turn, s.Turn)})
 			continue
 		}
 		i := inspector{s: s, r: r}

@@ -82,8 +82,10 @@ type Gate func(Snapshot) Refusal
 // switchGates stand between Staging and Switching, drainGates between Draining
 // and Retiring. The first refusal wins: what somebody must see to comes before
 // what only takes time.
-func switchGates() []Gate { return []Gate{agentsPresent, downstreamReadBack, insideWindow} }
-func drainGates() []Gate  { return []Gate{drainTime, upstreamReadBack, drainQuiet} }
+func switchGates() []Gate {
+	return []Gate{newestRecord, agentsPresent, downstreamReadBack, insideWindow}
+}
+func drainGates() []Gate { return []Gate{newestRecord, drainTime, upstreamReadBack, drainQuiet} }
 
 // Check runs the gates before the next step of s, if it stands before one: when
 // all nodes have confirmed in Staging, and in Draining. It gives the event that
@@ -107,6 +109,36 @@ func Check(s Snapshot) (Event, Refusal) {
 	return next, Refusal{}
 }
 
+// newestRecord wants no node to be ahead of the record: of what such a node knows,
+// an old copy of etcd knows nothing.
+func newestRecord(s Snapshot) Refusal {
+	if n, why := s.State.Behind(s.Reports); why != "" {
+		return Refusal{Gate: "newest-record", Node: n, Reason: why}
+	}
+	return Refusal{}
+}
+
+// Behind says why s is older than what its nodes report, and which node shows it;
+// empty when none does. The reports must not be newer than s, as for Drift. The
+// node need not be one that s names: what was declared may be older, too.
+func (s State) Behind(reports []keychain.Report) (keychain.NodeID, string) {
+	for _, r := range reports {
+		highest := r.Sends.Epoch
+		for _, a := range r.Accepts {
+			highest = max(highest, a.Epoch)
+		}
+		switch {
+		case r.Turn > s.Turn:
+			return r.Node, fmt.Sprintf("the record is older than what %s reports, which has obeyed turn %d: the record is at turn %d: "+
+				"etcd was put back or emptied: keyorch recover", r.Node, r.Turn, s.Turn)
+		case highest > s.Highest:
+			return r.Node, fmt.Sprintf("the record is older than what %s reports, which has epoch %d: the highest of the record is %d: "+
+				"etcd was put back or emptied: keyorch recover", r.Node, highest, s.Highest)
+		}
+	}
+	return "", ""
+}
+
 // agentsPresent wants every node of the link served before anyone switches: a
 // link that is half switched is safe, but a link that has not begun is simpler.
 func agentsPresent(s Snapshot) Refusal {
@@ -125,10 +157,10 @@ func downstreamReadBack(s Snapshot) Refusal {
 	for _, n := range s.State.Downstream {
 		r, ok := s.Report(n)
 		for _, k := range []Key{s.State.From, s.State.To} {
-			if k.IsZero() {
+			got := r.Accepted(k.Epoch)
+			if k.IsZero() || ok && k.Bare && got.IsZero() {
 				continue
 			}
-			got := r.Accepted(k.Epoch)
 			if !ok || got.KCV == "" || !got.Agrees(k.Ref) {
 				return Refusal{Gate: gate, Node: n, Reason: fmt.Sprintf("%s no longer accepts epoch %v", n, k.Ref)}
 			}

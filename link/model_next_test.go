@@ -75,7 +75,7 @@ func (c *checker) next(w *world, yield func(label func() string, next world, by 
 // stranded is a node that can go neither forward nor back, as far as the machine
 // knows: it is for an operator to restart its device, which makes it silent.
 func (w *world) stranded(n node) bool {
-	noWayBack := w.m.from == w.m.to ||
+	noWayBack := w.m.from == w.m.to || w.m.bare.has(w.m.from) ||
 		slices.ContainsFunc(w.n[:], func(n node) bool { return n.lost.has(w.m.from) })
 	return link.Phase(w.m.phase) == link.Switching && noWayBack &&
 		n.up && n.lost.has(w.m.to) && n.sends != 0 && n.sends != w.m.to

@@ -217,12 +217,14 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 	complete := true
 	light := func() {
 		wrongKey := up && want.send != 0 && n.sends != 0 && n.sends != want.send
-		n.dark = n.dark && (i < n.needs || wrongKey)
+		deaf := down && want.accept&want.bare&^n.accepts != 0 // until it is asked for less
+		n.dark = n.dark && (i < n.needs || wrongKey || deaf)
 	}
 	if down {
 		for e := range uint8(epochs + 1) {
 			switch {
 			case !want.accept.has(e) || c.broken == noStaging:
+			case want.bare.has(e) && !n.accepts.has(e): // nobody can supply it
 			case refused(e):
 				complete = false
 			default:
@@ -232,7 +234,8 @@ func (c config) obey(w *world, slot, i uint8, told bool, emit func(how string, n
 		light()
 		emit("installed and was killed", n)
 	}
-	if up && want.send != 0 && want.send != n.sends && !refused(want.send) {
+	supplied := !want.bare.has(want.send) || c.counterBound && n.started.has(want.send)
+	if up && want.send != 0 && want.send != n.sends && !refused(want.send) && supplied {
 		n = c.send(n, want.send, func(n node) { emit("noted the key and was killed", n) })
 		light()
 		emit("switched and was killed", n)

@@ -77,8 +77,8 @@ func one(e uint8) keys {
 // wish is what the orders of one Turn ask for. fresh are the epochs whose KCV
 // was not known when that Turn began.
 type wish struct {
-	accept, fresh keys
-	send          uint8
+	accept, fresh, bare keys
+	send                uint8
 }
 
 // machine is a link.State without its nodes; what it knows of a node is kept
@@ -87,6 +87,7 @@ type machine struct {
 	phase, from, to, highest uint8
 	fromSerial, toSerial     uint8
 	reverting                bool
+	bare                     keys              // nobody can supply them any more
 	kcv                      [epochs + 1]uint8 // what is known: nothing, right, wrong
 }
 
@@ -123,7 +124,7 @@ func (m machine) key(e, serial uint8) link.Key {
 	if e == 0 {
 		return link.Key{}
 	}
-	return link.Key{Ref: keychain.Ref{Epoch: keychain.Epoch(e), KCV: kcvOf(e, m.kcv[e])}, Serial: keychain.Serial(serial)}
+	return link.Key{Ref: keychain.Ref{Epoch: keychain.Epoch(e), KCV: kcvOf(e, m.kcv[e])}, Serial: keychain.Serial(serial), Bare: m.bare.has(e)}
 }
 
 // view is what the machine sees of a world: the key under which the answers of
@@ -192,6 +193,11 @@ func (v view) after(s link.State) view {
 			}
 		}
 	}
+	for _, k := range []link.Key{s.From, s.To} {
+		if k.Bare {
+			m.bare |= one(uint8(k.Epoch))
+		}
+	}
 	out := view{m: m, later: v.later}
 
 	for i, n := range slotNames {
@@ -211,6 +217,9 @@ func asked(t testing.TB, s link.State) (w wish) {
 	for _, k := range []link.Key{s.From, s.To} {
 		if !k.IsZero() && k.KCV == "" {
 			w.fresh |= one(uint8(k.Epoch))
+		}
+		if k.Bare {
+			w.bare |= one(uint8(k.Epoch))
 		}
 	}
 	first := map[bool]bool{}
@@ -248,6 +257,7 @@ type checker struct {
 	parent  []int32
 	edges   []int32 // where from, below zero, then where to and by whom, again and again
 	table   table
+	at      int32 // the unsafe world
 }
 
 type question struct {
@@ -308,9 +318,15 @@ func (c *checker) add(from int32, w world, by who) {
 // is wrong and the shortest path to it.
 func (c *checker) explore() []string {
 	c.add(-1, c.c.start(c.t), itself)
-	for id := int32(0); int(id) < len(c.worlds); id++ {
+	return c.exploreFrom(0)
+}
+
+// exploreFrom is explore from the worlds that have been added.
+func (c *checker) exploreFrom(id int32) []string {
+	for ; int(id) < len(c.worlds); id++ {
 		w := c.worlds[id]
 		if problem := c.c.unsafe(&w); problem != "" {
+			c.at = id
 			return append(c.path(id), problem)
 		}
 		c.edges = append(c.edges, ^id)

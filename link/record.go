@@ -94,4 +94,6 @@ const (
 	// Skipped is a link that was not begun for now: its window is closed, or a site
 	// of it is in maintenance.
 	Skipped Outcome = "skipped"
+	// Recovered is a record that was rebuilt from what its nodes hold.
+	Recovered Outcome = "recovered"
 )

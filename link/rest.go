@@ -24,6 +24,13 @@ func (s Snapshot) atRest(id keychain.LinkID) concern {
 			command: rotate,
 		}
 	}
+	if n := st.Bereft(s.Reports); n != "" {
+		return concern{
+			reason:  fmt.Sprintf("%s has lost epoch %d, and nobody can supply it any more", n, st.To.Epoch),
+			next:    "the link gets a new epoch at once",
+			command: rotate,
+		}
+	}
 	if found := Drift(st, s.Reports); len(found) > 0 {
 		return s.drifted(found, rotate)
 	}
@@ -55,7 +62,7 @@ func (s Snapshot) drifted(found []Finding, rotate string) concern {
 	absent := !slices.Contains(s.Present, f.Node)
 	switch {
 	case f.Kind == TurnWentBack:
-		c.command = fmt.Sprintf("bring back the newest copy of etcd: until then %s keeps the keys that it has", f.Node)
+		c.command = fmt.Sprintf("keyorch recover: until then %s keeps the keys that it has", f.Node)
 	case f.Kind == LostCounter:
 		c.next, c.command = "the link gets a new epoch at once", rotate
 	case absent:

@@ -58,6 +58,11 @@ func (p *Phase) UnmarshalText(text []byte) error {
 type Key struct {
 	keychain.Ref
 	Serial keychain.Serial `json:"serial"`
+	// Bare says that nobody can be given this key: the record was rebuilt from what
+	// nodes hold (package recovery), and nobody has the wrapped key any more, or the
+	// key is on its way out. Who has such a key keeps it, who has lost it waits for the
+	// next epoch, nobody waits for whoever has lost it, and no rotation goes back to it.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // Loss is a sending key that a node must never use again: its counter is lost
@@ -156,6 +161,25 @@ func (s State) Next() Key {
 // NeedsEpoch reports whether some upstream node has lost the key that the link
 // is on, or is going to: it is silent until the link has a new epoch.
 func (s State) NeedsEpoch() bool { return s.lost(s.To.Epoch) }
+
+// Bereft is the first node that does not have the key that a Steady link is on,
+// and that nobody can give it any more (see Key.Bare); empty for none. Like a
+// lost counter, only a new epoch helps.
+func (s State) Bereft(reports []keychain.Report) keychain.NodeID {
+	if s.Phase != Steady || !s.To.Bare {
+		return ""
+	}
+	for _, r := range reports {
+		down, up := slices.Contains(s.Downstream, r.Node), slices.Contains(s.Upstream, r.Node)
+		if r.Turn != s.Asked(r.Node) || !down && !up {
+			continue
+		}
+		if down && r.Accepted(s.To.Epoch).IsZero() || up && r.Sends.IsZero() {
+			return r.Node
+		}
+	}
+	return ""
+}
 
 func (s State) lost(e keychain.Epoch) bool {
 	return e != 0 && slices.ContainsFunc(s.Lost, func(l Loss) bool { return l.Epoch == e })

@@ -115,7 +115,7 @@ func (s State) reported(e Reported) (State, error) {
 // key and switching to it does not know whether it was used. Waiting for it is
 // waiting for ever, so the link turns round, unless the way back is lost too.
 func (s State) stranded(r keychain.Report) bool {
-	return s.Phase == Switching && !s.Restaging() && !s.lost(s.From.Epoch) &&
+	return s.Phase == Switching && !s.Restaging() && !s.lost(s.From.Epoch) && !s.From.Bare &&
 		!s.From.IsZero() && r.Sends.Epoch == s.From.Epoch && s.lostBy(r.Node, s.To.Epoch)
 }
 
@@ -139,14 +139,16 @@ func (s State) learn(n keychain.NodeID, r keychain.Ref) (State, error) {
 // the device did not give proves nothing.
 func (s State) satisfied(r keychain.Report) bool {
 	accepts := func(k Key) bool { return k.IsZero() || r.Accepted(k.Epoch).KCV != "" }
+	// Nobody waits for a node to get a key back that nobody can give it.
+	keeps := func(k Key) bool { return accepts(k) || k.Bare && r.Accepted(k.Epoch).IsZero() }
 	switch s.Phase {
 	case Staging:
-		return accepts(s.From) && accepts(s.To)
+		return keeps(s.From) && accepts(s.To)
 	case Switching:
-		silent := r.Sends.IsZero() && s.lostBy(r.Node, s.To.Epoch)
+		silent := r.Sends.IsZero() && (s.lostBy(r.Node, s.To.Epoch) || s.To.Bare)
 		return silent || r.Sends.Epoch == s.To.Epoch && r.Sends.KCV != ""
 	case Retiring:
-		return accepts(s.To) && r.Accepted(s.From.Epoch).IsZero()
+		return keeps(s.To) && r.Accepted(s.From.Epoch).IsZero()
 	case Steady, Draining:
 	}
 	return false
@@ -183,6 +185,8 @@ func (s State) abort(e Abort) (State, error) {
 		return s, refuse("epoch %d is lost: a node restarted, and sending with it again would repeat its counter", s.From.Epoch)
 	case s.From.IsZero() && s.Phase != Staging:
 		return s, refuse("there is nothing to go back to: epoch %d is the link's first key", s.To.Epoch)
+	case s.From.Bare && s.Phase != Staging:
+		return s, refuse("there is no way back: the link was recovered, and not all of its nodes have epoch %d", s.From.Epoch)
 	}
 	s = s.exchange(e.Reason)
 	switch {
@@ -212,6 +216,8 @@ func (s State) members(e Members) (State, error) {
 		return s, refuse("a link needs at least one node on each side")
 	case slices.Equal(up, s.Upstream) && slices.Equal(down, s.Downstream):
 		return s, nil
+	case added && s.To.Bare:
+		return s, refuse("nobody can supply epoch %d to a node that joins: rotate the link first", s.To.Epoch)
 	case added && s.Phase != Steady && !s.Restaging():
 		return s, refuse("a node joins when the link is Steady, not in %v: let the rotation end, or abort it", s.Phase)
 	}

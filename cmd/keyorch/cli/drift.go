@@ -124,7 +124,7 @@ func (s *sight) difference(id keychain.LinkID, f link.Finding) difference {
 	d.ByItself = f.Repairable && present
 	switch {
 	case f.Kind == link.TurnWentBack:
-		d.Command = "bring back the newest copy of etcd"
+		d.Command = "keyorch recover"
 	case !present:
 		d.Command = "start the agent of node " + string(f.Node)
 	case f.Kind == link.WrongKCV:
