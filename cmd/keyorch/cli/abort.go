@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
@@ -83,10 +84,16 @@ func (w *world) abort(ctx context.Context, campaigns []campaign.Record, ids []ke
 	tried := func(name string, err error) {
 		if err != nil {
 			say(w.app.err, err)
+			if ExitCode(err) == exitRefused {
+				_ = w.store.Append(ctx, refusal("abort", []string{name}, err))
+			}
 			failed = cmp.Or(failed, err)
 			return
 		}
 		_, _ = fmt.Fprintf(w.app.out, "%s: going back\n", name)
+	}
+	if err := w.tellAbort(ctx, campaigns, ids, q); err != nil {
+		return err
 	}
 	for _, c := range campaigns {
 		tried(c.Name, w.abortCampaign(ctx, c, q))
@@ -99,6 +106,26 @@ func (w *world) abort(ctx context.Context, campaigns []campaign.Record, ids []ke
 		return &exitError{code: ExitCode(failed)}
 	}
 	return nil
+}
+
+// tellAbort writes down what is to be taken back, each thing in a record of its own.
+func (w *world) tellAbort(ctx context.Context, campaigns []campaign.Record, ids []keychain.LinkID, q workflows.AbortRequest) error {
+	var all []audit.Record
+	for _, c := range campaigns {
+		r := audit.Record{Campaign: c.Name, Reason: q.Reason}
+		if !q.Staged {
+			r.Details = map[string]string{"switched": "goes back, too"}
+		}
+		all = append(all, deed("abort", outcomeAsked, r))
+	}
+	for _, id := range ids {
+		now, _ := w.view.Record(id)
+		all = append(all, deed("abort", outcomeAsked, audit.Record{
+			Link: id, Turn: now.State.Turn, Epoch: now.State.To.Epoch, Campaign: now.Last.Campaign, Reason: q.Reason,
+			Details: map[string]string{"phase": now.State.Phase.String()},
+		}))
+	}
+	return unsaid(w.store.Append(ctx, all...))
 }
 
 // abortCampaign asks the workflow of a campaign. What its record refuses is

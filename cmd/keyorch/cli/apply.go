@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/store"
@@ -87,10 +88,16 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	if err != nil {
 		return err
 	}
+	what := audit.Record{Details: map[string]string{"declares": fmt.Sprintf("%d sites, %d nodes, %d links, %d policies",
+		len(wanted.Sites), len(wanted.Nodes), len(wanted.Links), len(wanted.Policies))}}
+	if err := announce(ctx, s, deed("apply", outcomeAsked, what)); err != nil {
+		return err
+	}
 	if err := provision(ctx, s, vault, declared.Merge(wanted), standing); err != nil {
 		return err
 	}
-	applied, err := s.Apply(ctx, base, wanted)
+	// What it changes, object by object, is told in the same transaction.
+	applied, err := s.Apply(ctx, base, wanted, deed("apply", outcomeDone, what))
 	for _, d := range applied {
 		_, _ = fmt.Fprintf(a.out, "%s %s %s\n", d.Kind, d.Name, d.Action)
 	}

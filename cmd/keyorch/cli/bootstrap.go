@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
@@ -157,8 +158,13 @@ func (a *app) prepareEtcd(ctx context.Context, _ bootstrapping, dry bool) ([]ste
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	done, err := s.PrepareAccess(ctx, nil, dry)
-	return etcdSteps(done, dry), err
+	if !dry {
+		if err := announce(ctx, s, deed("bootstrap", outcomeAsked, audit.Record{})); err != nil {
+			return nil, err
+		}
+	}
+	steps, err := s.PrepareAccess(ctx, nil, dry)
+	return etcdSteps(steps, dry), err
 }
 
 func (a *app) prepareTemporal(ctx context.Context, q bootstrapping, dry bool) ([]step, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
@@ -80,7 +81,7 @@ readmit.`,
 		case q.reason == "":
 			return fault.New(fault.Invalid, "--reason: say why; it is kept with the exclusion")
 		}
-		return w.compromise(ctx, e, compromising{timeout: q.timeout, dry: dry, out: *out})
+		return w.compromise(ctx, e, compromising{verb: "compromise", timeout: q.timeout, dry: dry, out: *out})
 	})
 	return c
 }
@@ -90,6 +91,8 @@ type compromising struct {
 	timeout time.Duration
 	dry     bool
 	out     format
+	// verb is what the trail is told that was asked for; empty when it has been told.
+	verb string
 	// shut, if not nil, is done once the exclusion is written and before any new key is
 	// made.
 	shut func(context.Context) error
@@ -112,6 +115,13 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compro
 	if err := w.openTemporal(ctx); err != nil {
 		return err
 	}
+	if how.verb != "" {
+		err := w.announce(ctx, deed(how.verb, outcomeAsked, audit.Record{Node: e.Node, Site: e.Site, Campaign: e.Campaign, Reason: e.Reason,
+			Details: map[string]string{"links": oneLine(ids)}}))
+		if err != nil {
+			return err
+		}
+	}
 	if err := w.provision(ctx, t, standing); err != nil { // before any new key is made
 		return err
 	}
@@ -124,7 +134,7 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compro
 	}
 	if err == nil && len(ids) > 0 {
 		err = w.run(ctx, workflows.CampaignRequest{
-			Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: "operator", Reason: e.Reason,
+			Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: w.by(), Reason: e.Reason,
 		}, ids, how.timeout, how.out.quiet())
 	}
 	if reported := w.report(context.WithoutCancel(ctx), e, how.out); reported != nil {
@@ -255,20 +265,26 @@ has been given another key, which is made for them too, and has confirmed it.`,
 		if err := w.report(ctx, e, out.quiet()); err != nil { // nobody can ask for it afterwards
 			return err
 		}
+		selection := campaign.Selection{Node: e.Node, Site: e.Site}
+		ids, err := selection.Resolve(t)
+		if err != nil {
+			return err
+		}
+		in := workflows.CampaignRequest{
+			Name: newCampaign(campaign.Readmitted), Kind: campaign.Readmitted, Selection: selection, By: w.by(), Reason: q.reason,
+		}
+		asks := ofCampaign(in, ids)
+		asks.Node, asks.Site = e.Node, e.Site
+		if err := w.announce(ctx, deed("readmit", outcomeAsked, asks)); err != nil {
+			return err
+		}
 		if err := w.provision(ctx, t, without(w.view.Standing(), e)); err != nil {
 			return err
 		}
 		if err := w.store.Readmit(ctx, e); err != nil {
 			return err
 		}
-		selection := campaign.Selection{Node: e.Node, Site: e.Site}
-		ids, err := selection.Resolve(t)
-		if err != nil {
-			return err
-		}
-		return w.run(ctx, workflows.CampaignRequest{
-			Name: newCampaign(campaign.Readmitted), Kind: campaign.Readmitted, Selection: selection, By: "operator", Reason: q.reason,
-		}, ids, q.timeout, *out)
+		return w.run(ctx, in, ids, q.timeout, *out)
 	})
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
@@ -199,7 +200,9 @@ restart the members of etcd one after the other, and say --again`, id, old.Revok
 // whatever comes after.
 func (a *app) letIn(ctx context.Context, s *store.Store, vault *custody.Custody, record store.Enrolment, e custody.Enrolment) ([]step, error) {
 	record.At, record.By, record.RevokedAt, record.RevokedBy = time.Now().UTC(), s.User(), time.Time{}, ""
-	if _, err := s.PutEnrolment(ctx, record); err != nil {
+	who := deed("enroll", outcomeDone, audit.Record{Site: record.Identity.Site, Node: record.Identity.Node,
+		Details: map[string]string{"identity": record.Identity.CommonName(), "logs in to vault with": string(record.Auth)}})
+	if _, err := s.PutEnrolment(ctx, record, who); err != nil {
 		return nil, err
 	}
 	admitted, err := s.Admit(ctx, e.Identity)

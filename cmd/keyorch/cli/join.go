@@ -5,13 +5,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
+	"github.com/keyorch/keyorch/store"
 )
 
 // mostInput is the longest join token that is read, in bytes.
@@ -60,8 +63,28 @@ func (a *app) join(ctx context.Context, token identity.JoinToken, dir identity.D
 	if err != nil {
 		return err
 	}
+	a.tellJoined(ctx, dir)
 	_, err = fmt.Fprintf(a.out, "joined as %s: certificate until %s in %s\n", token.Identity, until.UTC().Format(time.RFC3339), string(dir))
 	return err
+}
+
+// tellJoined writes down that this host joined, as who it is now. The certificate is signed by
+// then, so what cannot be written is only said.
+func (a *app) tellJoined(ctx context.Context, dir identity.Directory) {
+	ctx, cancel := context.WithTimeout(ctx, refusalTime)
+	defer cancel()
+	env, err := asJoined(func(string) string { return "" }, dir)
+	if err == nil {
+		var s *store.Store
+		if s, err = store.Open(ctx, store.EnvConfig(env)); err == nil {
+			host, _ := os.Hostname()
+			err = s.Append(ctx, deed("join", outcomeDone, audit.Record{Details: map[string]string{"host": host}}))
+			_ = s.Close()
+		}
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(a.err, "the trail was not told of it: %v\n", err)
+	}
 }
 
 // identityDir is where an identity is kept when nobody says.

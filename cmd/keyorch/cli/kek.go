@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
@@ -78,6 +79,9 @@ versions that this one retires.`,
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
+		if err := w.announce(ctx, deed("kek rotate", outcomeAsked, audit.Record{Site: keychain.SiteID(strings.Join(args, "")), Details: map[string]string{"keks": k.names()}})); err != nil {
+			return err
+		}
 		return k.rotate(ctx)
 	})
 	return c
@@ -115,6 +119,15 @@ func (w *world) openKEKs(ctx context.Context, args []string) (*keks, error) {
 		k.states = append(k.states, s)
 	}
 	return k, k.count(ctx)
+}
+
+// names is the KEKs in one line.
+func (k *keks) names() string {
+	var names []string
+	for _, s := range k.states {
+		names = append(names, s.Name)
+	}
+	return oneLine(names)
 }
 
 func (k *keks) count(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/topology"
@@ -57,7 +58,9 @@ func (a *app) maintenanceSet() *cobra.Command {
 		if old, ok := w.view.Standing().Maintained(site, now); ok {
 			m.Since = old.Since
 		}
-		if err := w.store.PutMaintenance(ctx, m); err != nil {
+		if err := w.store.PutMaintenance(ctx, m, deed("maintenance set", outcomeDone, audit.Record{
+			Site: site, Reason: reason, Details: map[string]string{"until": end.Format(time.RFC3339)},
+		})); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(a.out, "%s: in maintenance until %s\n", site, end.Format(time.RFC3339))
@@ -98,7 +101,7 @@ func (a *app) maintenanceEnd() *cobra.Command {
 		if err := w.hasSite(site); err != nil {
 			return err
 		}
-		if err := w.store.EndMaintenance(ctx, site); err != nil {
+		if err := w.store.EndMaintenance(ctx, site, deed("maintenance end", outcomeDone, audit.Record{Site: site})); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(a.out, "%s: no longer in maintenance; what was skipped is caught up\n", site)

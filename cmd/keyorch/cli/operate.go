@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/workflows"
@@ -62,6 +63,9 @@ func (a *app) askVerb(q asking) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := w.announce(ctx, deed(q.verb, outcomeAsked, audit.Record{Campaign: r.Name, Reason: reason})); err != nil {
+			return err
+		}
 		if err := w.ask(ctx, r, q.update, workflows.Ask{Reason: reason}); err != nil {
 			return err
 		}
@@ -90,6 +94,9 @@ takes up the links, and the command follows it.`,
 			return err
 		}
 		if r.State != campaign.Ended {
+			if err := w.announce(ctx, deed("retry", outcomeAsked, audit.Record{Campaign: r.Name})); err != nil {
+				return err
+			}
 			if err := w.ask(ctx, r, workflows.RetryUpdate, workflows.Ask{}); err != nil {
 				return err
 			}
@@ -108,7 +115,7 @@ func (w *world) retry(ctx context.Context, r campaign.Record, timeout time.Durat
 		return err
 	}
 	in := workflows.CampaignRequest{
-		Name: newCampaign(campaign.Retry), Kind: campaign.Retry, Policy: r.Policy, By: "operator", Reason: "what " + r.Name + " left",
+		Name: newCampaign(campaign.Retry), Kind: campaign.Retry, Policy: r.Policy, By: w.by(), Reason: "what " + r.Name + " left",
 	}
 	for _, s := range standings {
 		if s.Failed() {
@@ -120,6 +127,9 @@ func (w *world) retry(ctx context.Context, r campaign.Record, timeout time.Durat
 	}
 	slices.Sort(in.Selection.Links)
 	if err := w.openTemporal(ctx); err != nil {
+		return err
+	}
+	if err := w.announce(ctx, deed("retry", outcomeAsked, ofCampaign(in, in.Selection.Links))); err != nil {
 		return err
 	}
 	return w.run(ctx, in, in.Selection.Links, timeout, out)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
@@ -145,6 +146,9 @@ func (r revocation) run(ctx context.Context, dry bool) error {
 		}
 		return w.compromise(ctx, r.exclusion(), compromising{dry: true, out: r.out})
 	}
+	if err := w.announce(ctx, deed("revoke", outcomeAsked, r.about())); err != nil {
+		return err
+	}
 	shut := func(ctx context.Context) error { return r.shut(ctx, vault) }
 	if r.exclude == nil {
 		return shut(ctx)
@@ -154,6 +158,20 @@ func (r revocation) run(ctx context.Context, dry bool) error {
 		_, _ = fmt.Fprintf(w.app.out, "%s is shut out; keyorch enroll %s --again lets it in again\n", called(r.who), called(r.who))
 	}
 	return err
+}
+
+// about is what a record says of it.
+func (r revocation) about() audit.Record {
+	var names []string
+	for _, e := range r.who {
+		names = append(names, e.Identity.CommonName())
+	}
+	first := r.who[0].Identity
+	about := audit.Record{Site: first.Site, Reason: r.reason, Details: map[string]string{"identities": oneLine(names)}}
+	if len(r.who) == 1 {
+		about.Node = first.Node
+	}
+	return about
 }
 
 // shut takes everything from them.
@@ -175,7 +193,8 @@ func (r revocation) shut(ctx context.Context, vault *custody.Custody) error {
 func (r revocation) record(ctx context.Context) error {
 	for _, e := range r.who {
 		e.RevokedAt, e.RevokedBy = time.Now().UTC(), r.world.store.User()
-		if _, err := r.world.store.PutEnrolment(ctx, e); err != nil {
+		if _, err := r.world.store.PutEnrolment(ctx, e, deed("revoke", outcomeDone, audit.Record{Site: e.Identity.Site, Node: e.Identity.Node, Reason: r.reason,
+			Details: map[string]string{"identities": e.Identity.CommonName()}})); err != nil {
 			return err
 		}
 	}

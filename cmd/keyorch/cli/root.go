@@ -84,11 +84,14 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 		return fault.Wrap(fault.Invalid, err, "%s", c.Name())
 	})
 	root.AddCommand(
-		a.applyVerb(), a.getVerb(), a.rotateVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.abortVerb(),
-		a.planVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(), a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(),
-		a.scheduleVerb(), a.deviceVerb(), a.kekVerb(), a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(),
-		a.bootstrapVerb(), a.enrollVerb(), a.joinVerb(), a.revokeVerb(), a.doctorVerb(),
+		a.getVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.planVerb(), a.deviceVerb(),
+		a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(), a.joinVerb(), a.doctorVerb(),
 	)
+	root.AddCommand(a.changes(
+		a.applyVerb(), a.rotateVerb(), a.abortVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(),
+		a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(), a.scheduleVerb(), a.kekVerb(),
+		a.bootstrapVerb(), a.enrollVerb(), a.revokeVerb(),
+	)...)
 	return root
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -59,6 +60,9 @@ goes on by itself when the node answers.`,
 		if err := refusedBy(plan); err != nil {
 			return err
 		}
+		if err := w.announce(ctx, deed("rotate", outcomeAsked, ofCampaign(request, plan.All()))); err != nil {
+			return err
+		}
 		return w.run(ctx, request, plan.All(), timeout, *out)
 	})
 	return c
@@ -92,11 +96,23 @@ func (w *world) prepare(ctx context.Context, q *asked, names []string) (workflow
 		return workflows.CampaignRequest{}, campaign.Plan{}, err
 	}
 	in := workflows.CampaignRequest{
-		Name: newCampaign(campaign.Rotation), Kind: campaign.Rotation, Policy: policy, Selection: selection, By: "operator",
+		Name: newCampaign(campaign.Rotation), Kind: campaign.Rotation, Policy: policy, Selection: selection, By: w.by(),
 		Reason: q.reason, IgnoreWindows: q.ignoreWindows,
 	}
 	plan, err := campaign.MakePlan(w.facts(ctx, in))
 	return in, plan, err
+}
+
+// ofCampaign is what a record says of a campaign that is asked for.
+func ofCampaign(in workflows.CampaignRequest, ids []keychain.LinkID) audit.Record {
+	r := audit.Record{Campaign: in.Name, Link: only(ids), Reason: in.Reason, Details: map[string]string{"links": oneLine(ids)}}
+	if in.Policy != "" {
+		r.Details["policy"] = in.Policy
+	}
+	if in.IgnoreWindows {
+		r.Details["windows"] = "ignored"
+	}
+	return r
 }
 
 // newCampaign is a name that sorts by time and that nobody else has.

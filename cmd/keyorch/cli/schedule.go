@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/workflows"
@@ -41,9 +42,26 @@ func (a *app) inSchedules(c *cobra.Command, do func(ctx context.Context, s wirin
 			return err
 		}
 		defer t.Close()
+		if err := a.tellSchedule(c, args[0]); err != nil {
+			return err
+		}
 		return do(c.Context(), t.Schedules(), args[0])
 	}
 	return c
+}
+
+// tellSchedule writes down which verb is used on which schedule, which only Temporal keeps.
+func (a *app) tellSchedule(c *cobra.Command, name string) error {
+	s, err := a.openStore(c.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	r := audit.Record{Details: map[string]string{"schedule": name}}
+	if f := c.Flags().Lookup("reason"); f != nil {
+		r.Reason = f.Value.String()
+	}
+	return announce(c.Context(), s, deed("schedule "+c.Name(), outcomeAsked, r))
 }
 
 func oneSchedule(c *cobra.Command, args []string) error {

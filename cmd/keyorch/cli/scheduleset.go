@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
@@ -74,6 +75,12 @@ list says when the two differ.`,
 			return err
 		}
 		if err := w.openTemporal(ctx); err != nil {
+			return err
+		}
+		r := audit.Record{Reason: want.Request.Reason, Details: map[string]string{
+			"schedule": want.Name, "cron": want.When.Cron, "time zone": want.TimeZone, "policy": want.Request.Policy,
+		}}
+		if err := w.announce(ctx, deed("schedule set", outcomeAsked, r)); err != nil {
 			return err
 		}
 		return w.setSchedule(ctx, want)
