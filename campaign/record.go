@@ -59,7 +59,7 @@ type Record struct {
 	Kind      Kind      `json:"kind"`
 	Policy    string    `json:"policy,omitempty"` // empty: the default policy
 	Selection Selection `json:"selection"`
-	// By is who or what asked: "operator", "schedule nightly".
+	// By is who or what asked: "keyorch-operator.alice", "schedule nightly".
 	By string `json:"by,omitempty"`
 	// Asked is why, in the words of whoever asked.
 	Asked string `json:"asked,omitempty"`
