@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,25 +204,36 @@ func (r *relay) take(request string) (trouble string) {
 	return trouble
 }
 
-// pass carries one session, in the framing of NETCONF 1.0. The session on the other
-// side ends with it.
-func (r *relay) pass(front io.ReadWriter) {
-	conn, err := ssh.Dial("tcp", r.address, &ssh.ClientConfig{
-		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(r.user.Signer)}, HostKeyCallback: ssh.FixedHostKey(r.host.Signer.PublicKey()),
+// subsystem is a connection with the server before any hello.
+func (s *netconfServer) subsystem() (rw io.ReadWriter, hangUp func(), err error) {
+	conn, err := ssh.Dial("tcp", s.address, &ssh.ClientConfig{
+		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.user.Signer)}, HostKeyCallback: ssh.FixedHostKey(s.host.Signer.PublicKey()),
 	})
 	if err != nil {
-		return
+		return nil, nil, err
 	}
-	defer func() { _ = conn.Close() }()
+	hangUp = func() { _ = conn.Close() }
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
-		return
+		hangUp()
+		return nil, nil, err
 	}
 	go ssh.DiscardRequests(requests)
 	if ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"netconf"})); err != nil || !ok {
+		hangUp()
+		return nil, nil, fmt.Errorf("no subsystem netconf: %w", err)
+	}
+	return channel, hangUp, nil
+}
+
+// pass carries one session, in the framing of NETCONF 1.0. The session on the other
+// side ends with it.
+func (r *relay) pass(front io.ReadWriter) {
+	channel, hangUp, err := r.subsystem()
+	if err != nil {
 		return
 	}
-	// The hellos first, one by one: netconfd loses a request that comes with a hello.
+	defer hangUp()
 	const chunks = "<capability>urn:ietf:params:netconf:base:1.1</capability>"
 	asked, back := bufio.NewReader(front), bufio.NewReader(channel)
 	for _, way := range []struct {
@@ -234,8 +246,25 @@ func (r *relay) pass(front io.ReadWriter) {
 		}
 		send(way.to, strings.ReplaceAll(hello, chunks, ""))
 	}
+	var lost atomic.Bool
+	go func() {
+		defer hangUp()
+		r.requests(asked, front, channel, &lost)
+	}()
 	for {
-		request, err := clienttest.Message(asked)
+		reply, err := clienttest.Message(back)
+		if err != nil || lost.Load() {
+			return
+		}
+		send(front, reply)
+	}
+}
+
+// requests passes requests on until the client has gone. The next reply is lost when
+// lost is set.
+func (r *relay) requests(asked *bufio.Reader, front, server io.Writer, lost *atomic.Bool) {
+	for sent := 0; ; {
+		request, err := begun(asked, server, &sent)
 		if err != nil {
 			return
 		}
@@ -251,14 +280,33 @@ func (r *relay) pass(front io.ReadWriter) {
 			_, _ = io.Copy(io.Discard, asked) // until the other side gives up
 			return
 		}
-		send(channel, request)
-		reply, err := clienttest.Message(back)
-		if err != nil || trouble == "<commit/>" {
-			return
-		}
-		send(front, reply)
+		lost.Store(trouble == "<commit/>")
+		send(server, request[sent:])
+		sent = 0
 	}
 }
+
+// begun reads a request. What is sent ahead of it is passed on at once, since the
+// server may be waiting for that: sent is how much of it the server has.
+func begun(asked *bufio.Reader, server io.Writer, sent *int) (string, error) {
+	var opening []byte
+	for len(opening) < len(requestOpening) {
+		b, err := asked.ReadByte()
+		if err != nil {
+			return "", err
+		}
+		opening = append(opening, b)
+		if asked.Buffered() == 0 && len(opening) > *sent {
+			_, _ = server.Write(opening[*sent:])
+			*sent = len(opening)
+		}
+	}
+	rest, err := clienttest.Message(asked)
+	return string(opening) + rest, err
+}
+
+// requestOpening is how every request of the client begins.
+const requestOpening = `<?xml version="1.0" encoding="UTF-8"?>`
 
 func send(w io.Writer, message string) { _, _ = io.WriteString(w, message+"]]>]]>") }
 

@@ -3,14 +3,18 @@
 package devices_test
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/keyorch/keyorch/devices/netconf"
 	"github.com/keyorch/keyorch/devices/netconf/client"
+	"github.com/keyorch/keyorch/devices/netconf/client/clienttest"
 	"github.com/keyorch/keyorch/downstream/downstreamtest"
 	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/fault"
@@ -176,5 +180,55 @@ func TestNetconfCommitsAreUndoneUnlessConfirmed(t *testing.T) {
 	s.restart(t)
 	if !undone() {
 		t.Error("a restart made an unconfirmed commit permanent")
+	}
+}
+
+// netconfd reads a request together with the hello when it is slow, and then does
+// not look at it. The client prods it until it does.
+func TestNetconfIsProddedWhenItReadsARequestWithTheHello(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
+	s := newNetconfServer(t)
+	var stuck atomic.Bool
+	front := clienttest.Serve(t, func(front io.ReadWriter) {
+		server, hangUp, err := s.subsystem()
+		if err != nil {
+			return
+		}
+		defer hangUp()
+		// The server's hello first, and then ours with what follows in one piece.
+		back, asked := bufio.NewReader(server), bufio.NewReader(front)
+		theirs, _ := clienttest.Message(back)
+		send(front, theirs)
+		ours, _ := clienttest.Message(asked)
+		request := ""
+		for !strings.HasSuffix(request, "\n##\n") {
+			b, err := asked.ReadByte()
+			if err != nil {
+				return
+			}
+			request += string(b)
+		}
+		_, _ = io.WriteString(server, ours+"]]>]]>"+request)
+		replied := make(chan struct{})
+		go func() {
+			_, _ = back.Peek(1)
+			close(replied)
+			_, _ = io.Copy(front, back)
+		}()
+		_, _ = asked.Peek(1)
+		select {
+		case <-replied:
+		case <-time.After(time.Second):
+			stuck.Store(true)
+		}
+		_, _ = io.Copy(server, asked)
+	})
+	f := s.fields("", "l1")
+	f["address"], f["identity"], f["hostKey"] = front.Address, front.Identity, front.HostKey
+	d, err := netconf.New("n1", f)
+	must(t, err)
+	must(t, installs(t, d, 1))
+	if !stuck.Load() {
+		t.Error("the server answered by itself: nobody has to prod it any more")
 	}
 }

@@ -21,12 +21,16 @@ const (
 // endOfMessage ends every message of the old framing (RFC 6242, section 4.3).
 var endOfMessage = []byte("]]>]]>")
 
+// declaration begins every message of ours.
+const declaration = `<?xml version="1.0" encoding="UTF-8"?>`
+
 // framer reads and writes whole messages.
 type framer struct {
 	r       *bufio.Reader
 	w       io.Writer
 	chunked bool
 	limit   int
+	early   int // how much of the opening of the next message has been sent already
 }
 
 func newFramer(rw io.ReadWriter) *framer {
@@ -129,9 +133,35 @@ func (f *framer) readHeader() (uint64, error) {
 	return size, nil
 }
 
+// opening is how the next message begins, whatever it says: with the declaration,
+// which is a chunk of its own where there are chunks.
+func (f *framer) opening() string {
+	if f.chunked {
+		return fmt.Sprintf("\n#%d\n%s", len(declaration), declaration)
+	}
+	return declaration
+}
+
+// prod sends one byte of the opening of the next message ahead of the rest, as long
+// as there is one.
+func (f *framer) prod() error {
+	opening := f.opening()
+	if f.early == len(opening) {
+		return nil
+	}
+	_, err := io.WriteString(f.w, opening[f.early:f.early+1])
+	f.early++
+	return err
+}
+
 // write sends one message, and clears what it put together for that.
 func (f *framer) write(message []byte) error {
-	framed := make([]byte, 0, len(message)+32)
+	framed := make([]byte, 0, len(message)+64)
+	if f.early > 0 {
+		framed = append(framed, f.opening()[f.early:]...)
+		message = bytes.TrimPrefix(message, []byte(declaration))
+		f.early = 0
+	}
 	if f.chunked {
 		framed = fmt.Appendf(framed, "\n#%d\n", len(message))
 		framed = append(framed, message...)

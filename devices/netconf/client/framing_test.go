@@ -79,6 +79,32 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 	}
 }
 
+func TestTheOpeningOfAMessageIsSentAhead(t *testing.T) {
+	const message = declaration + "<a/>"
+	for _, chunked := range []bool{false, true} {
+		for early := range len(declaration) + 20 {
+			var wire bytes.Buffer
+			f := newFramer(&wire)
+			f.chunked = chunked
+			for i := range early {
+				if err := f.prod(); err != nil || wire.Len() != min(i+1, len(f.opening())) {
+					t.Fatalf("chunked %v: %q after %d bytes (%v)", chunked, wire.String(), i+1, err)
+				}
+			}
+			for range 2 { // the one after it is whole again
+				if err := f.write([]byte(message)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				if got, err := f.read(); err != nil || string(got) != message {
+					t.Errorf("chunked %v, %d bytes ahead: %q (%v)", chunked, early, got, err)
+				}
+			}
+		}
+	}
+}
+
 // FuzzFraming wants no panic and no message beyond the limit, and every message
 // that is read to be written and read again as it was.
 func FuzzFraming(f *testing.F) {

@@ -23,7 +23,7 @@ const (
 )
 
 // ourHello offers both versions; the device takes the newest that it has.
-const ourHello = `<?xml version="1.0" encoding="UTF-8"?><hello xmlns="` + Namespace + `"><capabilities>` +
+const ourHello = declaration + `<hello xmlns="` + Namespace + `"><capabilities>` +
 	`<capability>` + base10 + `</capability><capability>` + base11 + `</capability></capabilities></hello>`
 
 // hello is what the device says first.

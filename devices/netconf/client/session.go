@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Session is one NETCONF session. It carries one request at a time and is not
@@ -132,7 +133,7 @@ func (s *Session) call(ctx context.Context, request []byte, data any) error {
 		return err // nothing was sent: the session is as good as before
 	}
 	s.id++
-	message := fmt.Appendf(make([]byte, 0, len(request)+256), `<?xml version="1.0" encoding="UTF-8"?><rpc xmlns="%s" message-id="%d">`, Namespace, s.id)
+	message := fmt.Appendf(make([]byte, 0, len(request)+256), declaration+`<rpc xmlns="%s" message-id="%d">`, Namespace, s.id)
 	message = append(message, request...)
 	message = append(message, "</rpc>"...)
 	defer clear(message)
@@ -140,6 +141,9 @@ func (s *Session) call(ctx context.Context, request []byte, data any) error {
 	err := s.within(ctx, func() error {
 		if err := s.framer.write(message); err != nil {
 			return fmt.Errorf("send a request: %w", ended(err))
+		}
+		if s.id == 1 {
+			defer s.prod()()
 		}
 		answer, err := s.framer.read()
 		if err != nil {
@@ -157,6 +161,35 @@ func (s *Session) call(ctx context.Context, request []byte, data any) error {
 		}
 	}
 	return nil
+}
+
+// prodding is how long the first reply of a session may take before the device is
+// prodded, again and again.
+const prodding = time.Second
+
+// prod sends the beginning of the next request ahead, a byte at a time, until stop
+// is called. netconfd reads the first request together with our hello when it is
+// slow, and does not look at it before it has something more to read. For others it
+// is what it is: a request of which the rest is to come.
+func (s *Session) prod() (stop func()) {
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		again := time.NewTicker(prodding)
+		defer again.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-again.C:
+				_ = s.framer.prod() // whoever reads sees that the session has ended
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-over
+	}
 }
 
 // decode reads a reply, and wants it to be the one to the last request.

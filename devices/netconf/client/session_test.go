@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -177,6 +178,43 @@ func TestChunksAreUsedWithADeviceThatHasThem(t *testing.T) {
 	}
 	if err := s.Commit(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A device that is slow at first reads a request together with the hello, and what it
+// is prodded with too, and then waits for more, as netconfd does.
+func TestADeviceThatWaitsForMoreIsProdded(t *testing.T) {
+	t.Parallel()
+	requests := make(chan string, 2)
+	server := clienttest.Serve(t, func(rw io.ReadWriter) {
+		_, _ = io.WriteString(rw, clienttest.Hello()+"]]>]]>")
+		r := bufio.NewReader(rw)
+		_, _ = clienttest.Message(r)
+		for id := 1; ; id++ {
+			request, err := clienttest.Message(r)
+			if err == nil && id == 1 {
+				_, err = r.Peek(2)
+			}
+			if err != nil {
+				return
+			}
+			requests <- request
+			_, _ = fmt.Fprintf(rw, `<rpc-reply xmlns="%s" message-id="%d"><ok/></rpc-reply>]]>]]>`, client.Namespace, id)
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := client.Dial(ctx, server.Target(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first, second := <-requests, <-requests; second != strings.Replace(first, `"1"`, `"2"`, 1) {
+		t.Errorf("the request after it is %q, the first was %q", second, first)
 	}
 }
 
