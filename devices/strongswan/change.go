@@ -83,7 +83,7 @@ func (s *change) try(t *talk) error {
 		if s.before.lead(s.ref, []string{child}) {
 			continue
 		}
-		if err := t.initiate(s.link, s.ref, child); err != nil {
+		if err := t.initiate(s.link, s.ref, child); err != nil && !s.overtaken(t, child, err) {
 			return err
 		}
 	}
@@ -92,6 +92,17 @@ func (s *change) try(t *talk) error {
 		err = fault.New(fault.Unavailable, "charon says that epoch %d is established, but shows no SA of it that is installed", s.ref.Epoch)
 	}
 	return err
+}
+
+// overtaken reports whether child stands although it was not established. charon goes
+// on with an attempt whose answer was lost, and establishes no second child beside
+// that of the first, which it calls a failure.
+func (s *change) overtaken(t *talk, child string, failed error) bool {
+	if !fault.Is(failed, fault.Unavailable) {
+		return false
+	}
+	all, err := t.associations(s.link)
+	return err == nil && all.lead(s.ref, []string{child})
 }
 
 // initiate establishes one child under r.

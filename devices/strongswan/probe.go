@@ -119,6 +119,10 @@ func (p psk) refresh(t *talk, up bool) error {
 	}
 	why, err := t.establish("ike", p.ike, "child", p.child)
 	if why != "" {
+		// charon says no as well when another attempt has established it meanwhile.
+		if up, err := p.up(t); up && err == nil {
+			return nil
+		}
 		return fault.New(fault.Unavailable, "establish %s of %s on %s: %s", p.child, p.ike, p.link, why)
 	}
 	return err

@@ -113,8 +113,13 @@ func charonBed(t testing.TB, confA, confB string) (a, b *charonEnd) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		ends[i].Dir = dir
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("the end of charon.log at %s:\n%s", ends[i].Name, testbed.Tail(filepath.Join(dir, "charon.log"), 3000))
+			}
+			_ = os.RemoveAll(dir)
+		})
 		for name, text := range map[string]string{"strongswan.conf": fmt.Sprintf(charonConfig, dir), "swanctl.conf": swanctl} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)

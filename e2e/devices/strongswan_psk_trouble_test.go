@@ -208,3 +208,19 @@ func TestStrongswanPSKSeesWhatAnOperatorUnloads(t *testing.T) {
 		}
 	}
 }
+
+// The tunnel that keyorch looks after is taken as it is, too.
+func TestStrongswanPSKTakesWhatAnotherAttemptHasEstablished(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
+	a, b := pskTunnelBed(t)
+	driver := func(socket string) *strongswan.Device {
+		atA, _ := pskEnds(t, socket, b.socket(), map[string]any{"ike": "tunnel", "child": "net"})
+		return atA
+	}
+	k := newPSKKey(t, 1)
+	_, atB := pskEnds(t, a.socket(), b.socket(), nil)
+	for _, d := range []*strongswan.Device{driver(a.socket()), atB} {
+		must(t, d.Downstream().Install(t.Context(), k.sa, k.key))
+	}
+	overtake(t, a, "\x05child", driver, k.sa, k.key) // what names the child begins that of the tunnel alone
+}

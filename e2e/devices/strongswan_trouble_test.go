@@ -5,6 +5,7 @@ package devices_test
 import (
 	"context"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,43 @@ func TestStrongswanGivesUpOnAResponderThatIsAway(t *testing.T) {
 	if got := u.sends(t); got != u.old.Ref || u.loaded(t, u.new.Ref) {
 		t.Errorf("it sends with %v, the new connection is there: %v", got, u.loaded(t, u.new.Ref))
 	}
+}
+
+// overtake switches at a while the initiation of another switch to the same key, of a
+// driver behind a proxy, is held, and then lets it go. That is how a repeat meets what
+// charon goes on with after an answer was lost.
+func overtake(t *testing.T, a *charonEnd, tells string, driver func(socket string) *strongswan.Device, sa keychain.SA, key secret.Key) {
+	t.Helper()
+	front := filepath.Join(a.Dir, "front.vici")
+	proxy := testbed.NewProxy(t, "unix", front, a.socket(), tells)
+	release := proxy.HoldNext()
+	defer release()
+	ended := make(chan error, 1)
+	go func() { ended <- driver(front).Upstream().Switch(t.Context(), sa, key) }()
+	testbed.Until(t, 10*time.Second, "the initiation is held", proxy.Troubled)
+	if err := driver(a.socket()).Upstream().Switch(t.Context(), sa, key); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := <-ended; err != nil {
+		t.Errorf("a switch to what is established meanwhile: %v (%v)", err, fault.Of(err))
+	}
+	if log := a.log(); !strings.Contains(log, "due to existing duplicate") {
+		t.Errorf("charon has established the child twice:\n%s", log)
+	}
+	o, err := driver(a.socket()).Upstream().Observe(t.Context(), sa.Link)
+	if err != nil || o.Sends != sa.Ref {
+		t.Errorf("it sends with %v (%v), want %v", o.Sends, err, sa.Ref)
+	}
+}
+
+// What charon has established meanwhile is taken, although it then refuses to
+// establish it.
+func TestStrongswanTakesWhatAnotherAttemptHasEstablished(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
+	u := newTunnelUp(t, initiator())
+	driver := func(socket string) *strongswan.Device { return strongswanDevice(t, socket, initiator()) }
+	overtake(t, u.a, "initiate", driver, u.new, u.newK)
 }
 
 // An operator who loads swanctl.conf again takes from charon what is not in there.

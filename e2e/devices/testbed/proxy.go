@@ -28,6 +28,7 @@ type Proxy struct {
 	mu              sync.Mutex
 	trouble         trouble
 	darkUntil       time.Time
+	released        chan struct{}
 }
 
 // trouble is what is done to the next telling request.
@@ -38,6 +39,7 @@ const (
 	fail         // it does not reach the device, and is refused
 	hang         // it does not reach the device, and nothing comes back
 	lose         // it reaches the device, and the answer does not come back
+	hold         // it reaches the device once it is released
 )
 
 // NewProxy listens on address ("unix" path or "tcp" host:port) and passes on to
@@ -76,6 +78,16 @@ func (p *Proxy) HangNext() (clear func()) {
 	return func() { p.set(none) }
 }
 
+// HoldNext keeps the next telling request back until release is called.
+func (p *Proxy) HoldNext() (release func()) {
+	p.mu.Lock()
+	released := make(chan struct{})
+	p.released = released
+	p.mu.Unlock()
+	p.set(hold)
+	return sync.OnceFunc(func() { close(released) })
+}
+
 // Troubled reports whether the last trouble that was asked for has come to pass.
 func (p *Proxy) Troubled() bool {
 	p.mu.Lock()
@@ -108,6 +120,14 @@ func (p *Proxy) dark() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Now().Before(p.darkUntil)
+}
+
+// wait waits for the release of what is held.
+func (p *Proxy) wait() {
+	p.mu.Lock()
+	released := p.released
+	p.mu.Unlock()
+	<-released
 }
 
 // dial connects to the device, again while the line of those who wait is full: a
@@ -152,6 +172,9 @@ func (p *Proxy) pass(client net.Conn) {
 		if n > 0 {
 			switch p.take(requests[:n]) {
 			case none:
+				_, _ = device.Write(requests[:n])
+			case hold:
+				p.wait()
 				_, _ = device.Write(requests[:n])
 			case fail:
 				_, _ = io.WriteString(client, p.Refusal)

@@ -103,6 +103,39 @@ func TestAProxyTroublesOneOperation(t *testing.T) {
 	}
 }
 
+func TestAProxyHoldsOneOperation(t *testing.T) {
+	dir := t.TempDir()
+	device, front := filepath.Join(dir, "device"), filepath.Join(dir, "front")
+	l, err := net.Listen("unix", device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	p := testbed.NewProxy(t, "unix", front, device, "change")
+	release := p.HoldNext()
+	c, err := net.Dial("unix", front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = c.Write([]byte("change\n"))
+	behind, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = behind.Close() }()
+	testbed.Until(t, 5*time.Second, "it is held", p.Troubled)
+	_ = behind.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := behind.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes came through", n)
+	}
+	release()
+	_ = behind.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if got, err := bufio.NewReader(behind).ReadString('\n'); got != "change\n" {
+		t.Errorf("%q came through (%v)", got, err)
+	}
+}
+
 func TestAProcessEndsWithItsTest(t *testing.T) {
 	var p *testbed.Process
 	t.Run("inner", func(t *testing.T) {
