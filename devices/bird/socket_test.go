@@ -45,7 +45,7 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("%q: %+v", data, r)
 		}
 		protocolsIn(r.lines)
-		neighborsIn(r.lines, deadTimers(r.lines))
+		neighborsIn(r.lines, timersIn(r.lines))
 		for _, p := range sessionsIn(r.lines) {
 			if p.notices < 0 {
 				t.Errorf("%q: %v", data, p)

@@ -3,6 +3,7 @@ package bird
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,8 @@ const (
 type peer struct {
 	protocol, address, iface string
 	since                    string        // BFD: when it came up; a session that was lost for a moment has another
-	notices                  time.Duration // after how long it shows that it no longer hears from the other side
+	notices                  time.Duration // after how long a side notices that it no longer hears from the other
+	tells                    time.Duration // OSPF: after how long the other side is told, with the next hello
 }
 
 func (p peer) String() string {
@@ -56,34 +58,48 @@ func timeOfDay(since string) (time.Duration, bool) {
 	return t.Sub(t.Truncate(24 * time.Hour)), err == nil
 }
 
-// peers are the neighbours of the link that are up.
+// peers are the neighbours of the link that are up, those of BFD first. OSPF is asked
+// first: what it loses because of BFD, BFD has lost before, and says so when it is
+// asked after that.
 func (s *socket) peers(ctx context.Context, of segment) ([]peer, error) {
 	r, err := s.ask(ctx, "show protocols")
 	if err != nil {
 		return nil, err
 	}
+	found := protocolsIn(r.lines)
 	var all []peer
-	for name, kind := range protocolsIn(r.lines) {
-		switch {
-		case kind == "OSPF" && of.uses(ospf):
-			neighbors, err := s.ask(ctx, "show ospf neighbors "+quoted(name))
+	for _, protocol := range []struct {
+		kind, name string
+		ask        func(ctx context.Context, name string) ([]peer, error)
+	}{{"OSPF", ospf, s.neighbors}, {"BFD", bfd, s.sessions}} {
+		for _, name := range slices.Sorted(maps.Keys(found)) {
+			if found[name] != protocol.kind || !of.uses(protocol.name) {
+				continue
+			}
+			up, err := protocol.ask(ctx, quoted(name))
 			if err != nil {
 				return nil, err
 			}
-			interfaces, err := s.ask(ctx, "show ospf interface "+quoted(name))
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, neighborsIn(neighbors.lines, deadTimers(interfaces.lines))...)
-		case kind == "BFD" && of.uses(bfd):
-			sessions, err := s.ask(ctx, "show bfd sessions "+quoted(name))
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, sessionsIn(sessions.lines)...)
+			all = append(up, all...)
 		}
 	}
 	return slices.DeleteFunc(all, func(p peer) bool { return !of.watches(p.iface) }), nil
+}
+
+// neighbors asks an OSPF protocol.
+func (s *socket) neighbors(ctx context.Context, name string) ([]peer, error) {
+	neighbors, err := s.ask(ctx, "show ospf neighbors "+name)
+	if err != nil {
+		return nil, err
+	}
+	interfaces, err := s.ask(ctx, "show ospf interface "+name)
+	return neighborsIn(neighbors.lines, timersIn(interfaces.lines)), err
+}
+
+// sessions asks a BFD protocol.
+func (s *socket) sessions(ctx context.Context, name string) ([]peer, error) {
+	r, err := s.ask(ctx, "show bfd sessions "+name)
+	return sessionsIn(r.lines), err
 }
 
 // quoted is the name of a protocol as BIRD's own command line takes it.
@@ -105,35 +121,46 @@ func protocolsIn(lines []string) map[string]string {
 	return found
 }
 
+// timers are those of an interface in OSPF.
+type timers struct{ hello, dead time.Duration }
+
 // neighborsIn reads "show ospf neighbors": Router-ID Pri State DTime Interface
 // Router-IP.
-func neighborsIn(lines []string, dead map[string]time.Duration) []peer {
+func neighborsIn(lines []string, of map[string]timers) []peer {
 	var up []peer
 	for _, line := range lines {
 		if f := strings.Fields(line); len(f) == 6 && strings.HasPrefix(f[2], "Full") {
-			up = append(up, peer{protocol: ospf, address: f[5], iface: f[4], notices: dead[f[4]]})
+			up = append(up, peer{protocol: ospf, address: f[5], iface: f[4], notices: of[f[4]].dead, tells: of[f[4]].hello})
 		}
 	}
 	return up
 }
 
-// deadTimers reads "show ospf interface": "Interface NAME (NET)", and then lines of
-// which one is "Dead timer: SECONDS".
-func deadTimers(lines []string) map[string]time.Duration {
-	timers := make(map[string]time.Duration)
+// timersIn reads "show ospf interface": "Interface NAME (NET)", and then lines of
+// which some are "Hello timer: SECONDS" and "Dead timer: SECONDS".
+func timersIn(lines []string) map[string]timers {
+	found := make(map[string]timers)
 	iface := ""
 	for _, line := range lines {
 		f := strings.Fields(line)
 		switch {
 		case len(f) >= 2 && f[0] == "Interface":
 			iface = f[1]
-		case len(f) == 3 && f[0] == "Dead" && f[1] == "timer:":
-			if n, err := strconv.ParseUint(f[2], 10, 16); err == nil {
-				timers[iface] = time.Duration(n) * time.Second
+		case len(f) == 3 && f[1] == "timer:" && (f[0] == "Hello" || f[0] == "Dead"):
+			n, err := strconv.ParseUint(f[2], 10, 16)
+			if err != nil {
+				continue
 			}
+			t := found[iface]
+			if f[0] == "Hello" {
+				t.hello = time.Duration(n) * time.Second
+			} else {
+				t.dead = time.Duration(n) * time.Second
+			}
+			found[iface] = t
 		}
 	}
-	return timers
+	return found
 }
 
 // sessionsIn reads "show bfd sessions": IP-address Interface State Since Interval
@@ -160,22 +187,23 @@ func sessionsIn(lines []string) []peer {
 
 // watching is how long the neighbours that were up are to be watched: until a
 // router that understands nothing any more would have shown it. BFD shows that
-// first. Where only OSPF would, and not within the limit, there is nothing to wait
-// for.
+// first. OSPF shows it with the first hello after the dead interval. Where only OSPF
+// would, and does not even notice within the limit, there is nothing to wait for.
 func watching(before []peer, limit time.Duration) time.Duration {
-	var byBFD, byOSPF time.Duration
+	var byBFD, byOSPF, told time.Duration
 	for _, p := range before {
 		if p.protocol == bfd {
 			byBFD = max(byBFD, p.notices)
 		} else {
 			byOSPF = max(byOSPF, p.notices)
+			told = max(told, p.notices+p.tells)
 		}
 	}
 	switch {
 	case byBFD > 0:
 		return min(2*byBFD, limit)
 	case byOSPF+time.Second <= limit:
-		return byOSPF + time.Second
+		return min(told+time.Second, limit)
 	}
 	return 0
 }

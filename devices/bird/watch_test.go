@@ -1,6 +1,9 @@
 package bird
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -37,8 +40,8 @@ func TestNeighboursThatAreUpAreFound(t *testing.T) {
 	if found := protocolsIn(lines(protocols)); len(found) != 3 || found["o1"] != "OSPF" || found["bfd1"] != "BFD" {
 		t.Errorf("protocols: %v", found)
 	}
-	want := []peer{{protocol: ospf, address: "10.9.0.2", iface: "va", notices: 4 * time.Second}}
-	if got := neighborsIn(lines(neighbors), deadTimers(lines(interfaces))); !slices.Equal(got, want) {
+	want := []peer{{protocol: ospf, address: "10.9.0.2", iface: "va", notices: 4 * time.Second, tells: time.Second}}
+	if got := neighborsIn(lines(neighbors), timersIn(lines(interfaces))); !slices.Equal(got, want) {
 		t.Errorf("neighbours: %+v", got)
 	}
 	want = []peer{
@@ -51,6 +54,31 @@ func TestNeighboursThatAreUpAreFound(t *testing.T) {
 	}
 	if quoted("o1") != "o1" || quoted("my-ospf'") != "'my-ospf'" {
 		t.Error("names of protocols")
+	}
+}
+
+// Of neighbours that are lost together the first is named, and BFD is why OSPF is.
+func TestTheNeighboursOfBFDAreTheFirst(t *testing.T) {
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { _ = ours.Close() })
+	go func() {
+		answers := map[string]string{
+			"show protocols": protocols, "show ospf neighbors o1": neighbors, "show ospf interface o1": interfaces, "show bfd sessions bfd1": sessions,
+		}
+		asked := bufio.NewScanner(theirs)
+		for last := ""; asked.Scan(); last = asked.Text() {
+			if strings.HasPrefix(asked.Text(), "show ospf") && strings.HasPrefix(last, "show bfd") {
+				t.Errorf("%q comes after %q", asked.Text(), last)
+			}
+			_, _ = fmt.Fprintf(theirs, "1000-%s\n0000 \n", strings.ReplaceAll(answers[asked.Text()], "\n", "\n "))
+		}
+	}()
+	s := &socket{conn: ours, in: bufio.NewReader(ours)}
+	for range 50 { // protocols come in no order
+		all, err := s.peers(t.Context(), segment{protocols: []string{ospf, bfd}})
+		if err != nil || len(all) != 3 || all[0].protocol != bfd || all[1].protocol != bfd || all[2].protocol != ospf {
+			t.Fatalf("%v (%v)", all, err)
+		}
 	}
 }
 
@@ -79,7 +107,7 @@ func TestASessionThatCameBackIsAnother(t *testing.T) {
 }
 
 func TestWatchingLastsAsLongAsALossTakesToShow(t *testing.T) {
-	o := func(d time.Duration) peer { return peer{protocol: ospf, notices: d} }
+	o := func(d time.Duration) peer { return peer{protocol: ospf, notices: d, tells: d / 4} }
 	b := peer{protocol: bfd, notices: time.Second}
 	for _, c := range []struct {
 		before []peer
@@ -87,7 +115,8 @@ func TestWatchingLastsAsLongAsALossTakesToShow(t *testing.T) {
 	}{
 		{[]peer{o(0)}, time.Second},
 		{[]peer{o(40 * time.Second), b}, 2 * time.Second},
-		{[]peer{o(4 * time.Second)}, 5 * time.Second},
+		{[]peer{o(4 * time.Second)}, 6 * time.Second}, // noticed after 4, told after 5
+		{[]peer{o(6 * time.Second)}, 8 * time.Second}, // as far as there is time
 		{[]peer{o(40 * time.Second)}, 0},
 		{[]peer{{protocol: bfd, notices: time.Hour}}, 8 * time.Second},
 	} {
