@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/keyorch/keyorch/topology"
 )
@@ -30,6 +31,19 @@ func overspent(t Tally, of string, a topology.Amount) string {
 		allowed = "its budget allows none"
 	}
 	return fmt.Sprintf("%d of %s of %s failed, and %s", t.Failed(), links(t.Links), of, allowed)
+}
+
+// The reasons of a state that an operator asked for begin with these.
+const (
+	pausedByOperator  = "paused by an operator"
+	abortedByOperator = "aborted by an operator"
+)
+
+// StoppedByBudget reports whether the campaign is paused, or goes back, because its
+// budget was spent, and not because an operator asked for it.
+func (r Record) StoppedByBudget() bool {
+	return (r.State == Paused && !strings.HasPrefix(r.Reason, pausedByOperator)) ||
+		(r.State == Aborting && !strings.HasPrefix(r.Reason, abortedByOperator))
 }
 
 // links counts links in words.

@@ -131,9 +131,9 @@ func (c *course) obey(asks Asks) {
 	}
 	switch {
 	case asks.Abort && r.CanAbort() == nil:
-		c.to(Aborting, "aborted by an operator"+why)
+		c.to(Aborting, abortedByOperator+why)
 	case asks.Pause && r.CanPause() == nil:
-		c.to(Paused, "paused by an operator"+why)
+		c.to(Paused, pausedByOperator+why)
 	case asks.Pause: // and it stays paused, whatever else was asked
 	case asks.Resume && r.CanResume() == nil:
 		if _, spent := c.spent(); spent {

@@ -12,6 +12,7 @@
 //	/keyorch/v1/maintenance/<site>                   until when nothing is begun at a site
 //	/keyorch/v1/observations/<site>/<node>/<link>    what the node last reported
 //	/keyorch/v1/orders/<site>/<node>/<link>          the node's order, with the wrapped keys it needs
+//	/keyorch/v1/outbox/…                             what notifications have told, and what waits to be sent
 //	/keyorch/v1/past/<link>/<turn>                   the link's history, an entry for each Turn
 //	/keyorch/v1/topology/<kind>/<name>               a declaration, JSON; not of a node
 //	/keyorch/v1/topology/node/<site>/<node>          that of a node

@@ -86,6 +86,9 @@ func (l layout) enrolment(i identity.Identity) string {
 
 func (l layout) links() span { return prefix(l.root + "/links/") }
 
+// outbox is what notifications keep. It sorts after the facts that a view follows.
+func (l layout) outbox() span { return prefix(l.root + "/outbox/") }
+
 // keks is written when KEKs were rotated: see Store.Rewrap.
 func (l layout) keks() string { return l.root + "/keks" }
 

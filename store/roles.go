@@ -73,7 +73,7 @@ func role(l layout, i identity.Identity) Role {
 			grant(Writes, l.folder(inOrders)), grant(Writes, l.folder(inPast)), grant(Writes, l.folder(inWaves)),
 			{Access: Writes, From: l.keks()}, grant(Writes, l.folder(inDuties)),
 			{Access: Writes, From: l.head()}, grant(Writes, l.blocks()), grant(Writes, l.checkpoints()),
-			grant(Writes, l.inboxes()),
+			grant(Writes, l.inboxes()), grant(Writes, l.outbox()),
 		}}
 	case identity.Operator:
 		return Role{Name: string(i.Role), Grants: []Grant{
