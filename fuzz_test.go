@@ -33,6 +33,7 @@ var outside = map[string]string{
 	"identity":               "common names, join tokens, files of certificates and connections",
 	"keychain":               "KCVs and names",
 	"link":                   "reports of nodes, in any order",
+	"notify":                 "the outbox in etcd, and files with secrets of webhooks",
 	"sealing":                "files of codec keys, and payloads of Temporal",
 	"store":                  "every document and key in etcd",
 	"topology":               "documents of operators, selectors and amounts",
