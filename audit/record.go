@@ -25,12 +25,12 @@ const (
 	Repair      Kind = "repair"      // an agent or a worker put something right
 	Approval    Kind = "approval"    // somebody approved or rejected, or a request began or expired
 	Recovery    Kind = "recovery"    // records were rebuilt or restored
-	Scribe      Kind = "scribe"      // about the chain itself: a break, an entry that cannot be read
+	Trail       Kind = "trail"       // about the chain itself: a break, an entry that cannot be read
 )
 
 // Kinds lists them all.
 func Kinds() []Kind {
-	return []Kind{Operator, Phase, Campaign, Denial, Declaration, Standing, Enrolment, Refusal, Receipt, Repair, Approval, Recovery, Scribe}
+	return []Kind{Operator, Phase, Campaign, Denial, Declaration, Standing, Enrolment, Refusal, Receipt, Repair, Approval, Recovery, Trail}
 }
 
 // Record is one thing that happened. Only Kind is always there.
@@ -93,6 +93,13 @@ const (
 	MaintenanceEnded = "maintenance ended"
 	Enrolled         = "enrolled"
 	Revoked          = "revoked"
+)
+
+// The Verbs of Trail records.
+const (
+	BreakFound      = "break found"      // the first of a new segment
+	UnreadableEntry = "unreadable entry" // of an inbox
+	Archived        = "archived"         // records were taken out into an archive
 )
 
 // OfEntry is the Phase record of an entry of a link's history. Holders are left out

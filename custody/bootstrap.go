@@ -21,8 +21,8 @@ type Kubernetes struct {
 	Reviewer identity.Credential
 }
 
-// Bootstrap makes an empty Vault ready: engines, authority, auth methods and the
-// policies of those who are not agents. An authority that is there is kept. Errors:
+// Bootstrap makes an empty Vault ready: engines, authority, auth methods, the key of
+// the audit trail and the policies of those who are not agents. An authority that is there is kept. Errors:
 // Refused (the token may not, or something is there that is not keyorch's),
 // Unavailable; the steps that were done come with it.
 func (a Administration) Bootstrap(ctx context.Context, cluster *Kubernetes) ([]Step, error) {
@@ -50,6 +50,7 @@ func (a Administration) Bootstrap(ctx context.Context, cluster *Kubernetes) ([]S
 		policyThing(string(identity.Operator), OperatorPolicy(p.Transit)),
 		policyThing(string(identity.Auditor), AuditorPolicy(p.Transit)),
 	}
+	things = append(things, auditKey(p))
 	if cluster != nil {
 		things = append(things, cluster.config(p))
 	}

@@ -65,10 +65,12 @@ func ownToken() string {
 }
 
 // WorkerPolicy allows minting wrapped keys, and wrapping them anew under a newer
-// version of their KEK: it opens none, neither before nor after. Here and below an
+// version of their KEK: it opens none, neither before nor after. It allows signing the ends of
+// the audit trail. Here and below an
 // empty mount is "transit".
 func WorkerPolicy(mount string) string {
-	return rule(mounted(mount)+"/datakey/wrapped/keyorch-*", "update") + rule(mounted(mount)+"/rewrap/keyorch-*", "update") + ownToken()
+	return rule(mounted(mount)+"/datakey/wrapped/keyorch-*", "update") + rule(mounted(mount)+"/rewrap/keyorch-*", "update") +
+		rule(mounted(mount)+"/sign/"+AuditKey, "update") + readingAuditKey(mount) + ownToken()
 }
 
 // AgentPolicy allows opening what is wrapped under keks and nothing else.
@@ -85,7 +87,7 @@ func AgentPolicy(mount string, keks []string) string {
 // OperatorPolicy allows setting up and rotating KEKs, which can be neither exported
 // nor deleted, and writing the policies of agents. It neither mints nor opens a key.
 func OperatorPolicy(mount string) string {
-	return keeping(mount) + rule("sys/policies/acl/"+agentPolicy+"*", "create", "read", "update") + ownToken()
+	return keeping(mount) + readingAuditKey(mount) + rule("sys/policies/acl/"+agentPolicy+"*", "create", "read", "update") + ownToken()
 }
 
 // keeping is the rule of who keeps the KEKs.
@@ -136,7 +138,7 @@ func AdminPolicy(p Paths) string {
 	add(p.PKI+"/issuers", "list")
 	add(p.PKI+"/root/generate/internal", "create", "update")
 	add(p.PKI+"/sign/"+string(identity.Admin), "update")
-	hcl.WriteString(keeping(p.Transit) + ownToken())
+	hcl.WriteString(keeping(p.Transit) + makingAuditKey(p.Transit) + ownToken())
 	add("auth/token/accessors", "list", "sudo")
 	add("auth/token/lookup-accessor", "update")
 	add("auth/token/revoke-accessor", "update")

@@ -61,6 +61,7 @@ func (w Worker) Run(ctx context.Context) error {
 	mending.Go(func() { workflows.Tend(ctx, kept, shown, campaigns, w.Logger) })
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	mending.Go(func() { w.watch(ctx, shown) })
+	mending.Go(func() { w.scribe(ctx) })
 	mending.Go(func() { w.Deployment.claim(ctx, w.Temporal, w.Logger) })
 	<-ctx.Done()
 	t.Stop()
