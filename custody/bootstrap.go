@@ -50,12 +50,19 @@ func (a Administration) Bootstrap(ctx context.Context, cluster *Kubernetes) ([]S
 		policyThing(string(identity.Operator), OperatorPolicy(p.Transit)),
 		policyThing(string(identity.Auditor), AuditorPolicy(p.Transit)),
 	}
-	things = append(things, auditKey(p))
 	if cluster != nil {
 		things = append(things, cluster.config(p))
 	}
 	more, err := a.seeAll(ctx, things...)
-	return append(steps, more...), err
+	if steps = append(steps, more...); err != nil {
+		return steps, err
+	}
+	key := auditKey(p)
+	if a.Dry && steps[0].Action == Created { // there is no engine that could be asked
+		return append(steps, Step{What: key.what, Action: Created, Dry: true}), nil
+	}
+	last, err := a.seeAll(ctx, key)
+	return append(steps, last...), err
 }
 
 func (k Kubernetes) config(p Paths) thing {

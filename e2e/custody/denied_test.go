@@ -112,6 +112,33 @@ func TestDeniedOperatorTakesAKEKOut(t *testing.T) {
 	}
 }
 
+// TestDeniedSigningTheTrail: workers sign the audit trail, and nobody else; nobody changes its
+// key.
+func TestDeniedSigningTheTrail(t *testing.T) {
+	h := newHouse(t)
+	if _, _, err := h.worker.SignAudit(t.Context(), []byte("x")); err != nil {
+		t.Fatalf("the worker cannot sign: %v", err)
+	}
+	for _, c := range []*custody.Custody{h.operator, h.auditor} {
+		_, _, err := c.SignAudit(t.Context(), []byte("x"))
+		want(t, err, fault.Refused, denied)
+		if keys, err := c.AuditKeys(t.Context()); err != nil || len(keys) != 1 {
+			t.Errorf("who reads the trail cannot read its key: %v", err)
+		}
+	}
+	for _, role := range []identity.Role{identity.Operator, identity.Worker, identity.Auditor} {
+		token := h.tokenOf(t, h.admin, identity.Identity{Role: role, Person: "eve"})
+		for path, in := range map[string]map[string]any{
+			"transit/keys/keyorch-audit/rotate": {}, "transit/keys/keyorch-audit/config": {"min_encryption_version": 1},
+			"transit/keys/keyorch-audit/config2": {"exportable": true}, "transit/keys/keyorch-audit": {"type": "ed25519"},
+		} {
+			if code := h.raw(t, token, "PUT", path, in); code != 403 {
+				t.Errorf("%s: %s: status %d, want 403", role, path, code)
+			}
+		}
+	}
+}
+
 func TestDeniedAuditorDoesAnything(t *testing.T) {
 	h := newHouse(t)
 	h.wantUnopened(t, h.auditor)
