@@ -61,7 +61,7 @@ func (l *Ledger) Take(r audit.Record) {
 		l.enrolment(r)
 	case audit.Standing:
 		l.standing(r)
-	case audit.Operator, audit.Campaign, audit.Denial, audit.Declaration, audit.Refusal, audit.Repair, audit.Approval, audit.Recovery, audit.Scribe:
+	case audit.Operator, audit.Campaign, audit.Denial, audit.Declaration, audit.Refusal, audit.Repair, audit.Approval, audit.Recovery, audit.Trail:
 	}
 }
 
