@@ -29,6 +29,7 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			writes /keyorch/v1/trail/chain/*
 			writes /keyorch/v1/trail/checkpoints/*
 			writes /keyorch/v1/trail/inbox/*
+			writes /keyorch/v1/outbox/*
 			keyorch-worker.main/inbox
 			writes /keyorch/v1/trail/inbox/keyorch-worker.main/*`,
 		"keyorch-operator.alice": `keyorch-operator
