@@ -49,7 +49,7 @@ func (l *Ledger) Take(r audit.Record) {
 	if l.links == nil {
 		l.links, l.open, l.closed = make(map[keychain.LinkID]*line), make(map[place]*Holding), make(map[place]bool)
 	}
-	if !mayTell(r) {
+	if !Believed(r) {
 		return
 	}
 	switch r.Kind {
@@ -65,9 +65,9 @@ func (l *Ledger) Take(r audit.Record) {
 	}
 }
 
-// mayTell holds who wrote a record against what it says. Where nobody has a name (an etcd
+// Believed holds who wrote a record against what it says. Where nobody has a name (an etcd
 // without TLS, for measuring), everybody may.
-func mayTell(r audit.Record) bool {
+func Believed(r audit.Record) bool {
 	who, err := identity.ParseCommonName(r.By)
 	if err != nil {
 		return r.By == nameless
