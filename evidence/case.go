@@ -80,7 +80,7 @@ func (c *Case) sort(records []Numbered) {
 			c.Asked = append(c.Asked, n)
 		case audit.Denial, audit.Refusal, audit.Repair:
 			c.Trouble = append(c.Trouble, n)
-		case audit.Declaration, audit.Standing, audit.Enrolment, audit.Recovery, audit.Scribe:
+		case audit.Declaration, audit.Standing, audit.Enrolment, audit.Recovery, audit.Trail:
 		}
 	}
 }

@@ -29,7 +29,7 @@ out by "audit verify", offline, in any export.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.auditShowVerb(), a.auditExportVerb(), a.auditVerifyVerb(), a.auditKeyVerb())
+	c.AddCommand(a.auditShowVerb(), a.auditExportVerb(), a.auditVerifyVerb(), a.auditEvidenceVerb(), a.auditKeyVerb())
 	return c
 }
 

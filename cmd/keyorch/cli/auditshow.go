@@ -23,6 +23,7 @@ type trailFilter struct {
 
 func (a *app) auditShowVerb() *cobra.Command {
 	var q trailFilter
+	var evidenceFile string
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Show records of the audit trail, the latest last",
@@ -42,8 +43,12 @@ ago follows within a second. It reads what etcd has and verifies nothing: that i
 	f.StringVar(&q.site, "site", "", "only of this site")
 	f.Var(&q.since, "since", "only from this time on: 36h or 2026-01-02T15:04:05Z")
 	f.IntVar(&q.limit, "limit", 100, "how many at most, the latest; 0 shows all")
+	f.StringVar(&evidenceFile, "evidence", "", "print what an evidence file says, in place of the trail")
 	out := formatFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if evidenceFile != "" {
+			return a.showEvidence(evidenceFile, *out)
+		}
 		if err := q.valid(); err != nil {
 			return err
 		}

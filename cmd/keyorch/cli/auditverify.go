@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/audit"
+	"github.com/keyorch/keyorch/evidence"
 	"github.com/keyorch/keyorch/fault"
+	"github.com/keyorch/keyorch/keychain"
 )
 
 func (a *app) auditVerifyVerb() *cobra.Command {
@@ -21,6 +24,9 @@ signature of every checkpoint. It finds a record that was removed, changed, reor
 or put in, a signature that was forged, and an end that was cut off, and names the
 line and the record. It speaks to no server, and needs no more memory for a long
 trail than for a short one.
+
+The evidence of one rotation, as "audit evidence" wrote it, is verified likewise: that
+its records are a whole rotation, and the signatures of who approved it.
 
 Without --key it takes the public keys from the export itself: then compare what it
 says of them with "keyorch audit key". With --extends it makes sure that an earlier
@@ -51,7 +57,7 @@ export is contained: nothing in it was rewritten since, by nobody.`,
 			}
 			q.Earlier = &proof.End
 		}
-		proof, err := a.verifyFile(args[0], q)
+		proof, shown, err := a.verifyAny(args[0], q)
 		if err != nil && !fault.Is(err, fault.Mismatch) {
 			return err
 		}
@@ -61,6 +67,9 @@ export is contained: nothing in it was rewritten since, by nobody.`,
 			}
 		} else if err == nil {
 			printProof(a.out, proof, earlier)
+			if shown != nil {
+				printProven(a.out, *shown)
+			}
 		} else {
 			printProblems(a.out, proof)
 		}
@@ -79,6 +88,55 @@ func (a *app) verifyFile(name string, q audit.Question) (audit.Proof, error) {
 	}
 	defer func() { _ = f.Close() }()
 	return audit.Verify(f, q)
+}
+
+// verifyAny verifies an export, or an evidence file, whose case it gives, too.
+func (a *app) verifyAny(name string, q audit.Question) (audit.Proof, *evidence.Case, error) {
+	in := a.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return audit.Proof{}, nil, fault.Wrap(fault.Invalid, err, "verify the trail")
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	r := bufio.NewReader(in)
+	if !evidence.Is(r) {
+		proof, err := audit.Verify(r, q)
+		return proof, nil, err
+	}
+	if q.Earlier != nil {
+		return audit.Proof{}, nil, fault.New(fault.Invalid, "--extends: %s is the evidence of one rotation, and no export", name)
+	}
+	shown, proof, err := evidence.Verify(r, q)
+	return proof, &shown, err
+}
+
+// printProven says in a few lines what an evidence file proves.
+func printProven(w io.Writer, c evidence.Case) {
+	say := func(format string, a ...any) { _, _ = fmt.Fprintf(w, format+"\n", a...) }
+	say("evidence: link %s, turns %d to %d, from key %s to %s: %s", c.Link, c.First, c.Last, c.Old, c.New, clean(c.Outcome))
+	for _, consent := range c.Consents {
+		for _, s := range consent.Signatures {
+			say("approval: %s, signed by %s with %s", consent.ID, clean(s.By), s.Key())
+		}
+	}
+	switch {
+	case c.Gone == 0:
+	case len(c.Missing) == 0:
+		say("receipts: every node that had epoch %d says that it is destroyed (%d)", c.Gone, len(c.Receipts))
+	default:
+		say("receipts: %d for epoch %d, and none of %s", len(c.Receipts), c.Gone, oneLine(nodesIn(c.Missing)))
+	}
+}
+
+func nodesIn(holders []audit.Holder) []keychain.NodeID {
+	var nodes []keychain.NodeID
+	for _, h := range holders {
+		nodes = append(nodes, h.Node)
+	}
+	return nodes
 }
 
 // unverified ends the command as refused.

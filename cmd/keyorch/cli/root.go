@@ -85,7 +85,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 	})
 	root.AddCommand(
 		a.getVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.planVerb(), a.deviceVerb(),
-		a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(), a.joinVerb(), a.doctorVerb(), a.auditVerb(),
+		a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(), a.joinVerb(), a.doctorVerb(), a.auditVerb(), a.entitlementsVerb(),
 	)
 	root.AddCommand(a.changes(
 		a.applyVerb(), a.rotateVerb(), a.abortVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(),
