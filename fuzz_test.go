@@ -31,6 +31,7 @@ var outside = map[string]string{
 	"devices/strongswan":     "charon's answers",
 	"devices/wireguard":      "the aliases of interfaces",
 	"devices/xfrm":           "the SAs of the kernel",
+	"evidence":               "evidence files of rotations",
 	"identity":               "common names, join tokens, files of certificates and connections",
 	"keychain":               "KCVs and names",
 	"link":                   "reports of nodes, in any order",
