@@ -44,7 +44,7 @@ var allowed = map[string]struct{ house, outside []string }{
 		"k8s.io/apimachinery/pkg/labels", "github.com/robfig/cron/v3"}},
 	"campaign":    {house: []string{"link", "keychain", "fault", "topology"}},
 	"audit":       {house: []string{"link", "keychain", "fault"}},
-	"evidence":    {house: []string{"approval", "audit", "entitlement", "link", "keychain", "fault"}},
+	"evidence":    {house: []string{"approval", "audit", "entitlement", "identity", "link", "keychain", "fault"}},
 	"entitlement": {house: []string{"audit", "identity", "link", "keychain"}},
 	"notify":      {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/cenkalti/backoff/v5"}},
 	"custody":     {house: []string{"keychain", "secret", "fault", "identity"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},

@@ -274,3 +274,20 @@ func TestTamperingIsFound(t *testing.T) {
 		}
 	}
 }
+
+// No name in a file that somebody made leads out of the directory.
+func TestUnpackStaysWhereItIs(t *testing.T) {
+	const id = "ap-20260301-020000-0123456789abcdef"
+	head := func(id, by string) evidence.Head {
+		return evidence.Head{Consents: []evidence.Consent{{ID: id, Statement: "yes\n", Signatures: []evidence.Signature{{By: by, Signature: "sig"}}}}}
+	}
+	files, err := head(id, alice).Unpack()
+	if err != nil || len(files) != 2 || files[0].Name != id+".statement" || files[1].Name != id+"."+alice+".sig" || string(files[0].Data) != "yes\n" {
+		t.Errorf("got %+v, %v", files, err)
+	}
+	for _, bad := range []evidence.Head{head("../../x", alice), head(id, "../alice"), head(id, "/etc/passwd"), head("", alice)} {
+		if files, err := bad.Unpack(); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %+v, %v", bad, files, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,10 +117,15 @@ func (a *app) writeEvidence(ctx context.Context, s *store.Store, found evidence.
 }
 
 // showEvidence prints what an evidence file says, whether or not it can be verified.
-func (a *app) showEvidence(name string, out format) error {
+func (a *app) showEvidence(name, unpack string, out format) error {
 	shown, _, err := a.verifyEvidence(name, audit.Question{})
 	if fault.Is(err, fault.Invalid) {
 		return err
+	}
+	if unpack != "" {
+		if err := unpackInto(unpack, shown.Head); err != nil {
+			return err
+		}
 	}
 	if out != asTable {
 		return errorsAfter(out.print(a.out, shown), unverified(err))
@@ -131,6 +137,20 @@ func (a *app) showEvidence(name string, out format) error {
 		_, _ = fmt.Fprintln(a.out, "\nIts hashes are good. Verify it with the public keys: keyorch audit verify --key KEYS")
 	}
 	return unverified(err)
+}
+
+// unpackInto writes what ssh-keygen wants to read into a directory, which must be there.
+func unpackInto(dir string, h evidence.Head) error {
+	files, err := h.Unpack()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600); err != nil {
+			return fault.Wrap(fault.Invalid, err, "--unpack")
+		}
+	}
+	return nil
 }
 
 func (a *app) verifyEvidence(name string, q audit.Question) (evidence.Case, audit.Proof, error) {

@@ -23,7 +23,7 @@ type trailFilter struct {
 
 func (a *app) auditShowVerb() *cobra.Command {
 	var q trailFilter
-	var evidenceFile string
+	var evidenceFile, unpack string
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Show records of the audit trail, the latest last",
@@ -44,10 +44,11 @@ ago follows within a second. It reads what etcd has and verifies nothing: that i
 	f.Var(&q.since, "since", "only from this time on: 36h or 2026-01-02T15:04:05Z")
 	f.IntVar(&q.limit, "limit", 100, "how many at most, the latest; 0 shows all")
 	f.StringVar(&evidenceFile, "evidence", "", "print what an evidence file says, in place of the trail")
+	f.StringVar(&unpack, "unpack", "", "with --evidence: write statements and signatures into this directory, for ssh-keygen -Y verify")
 	out := formatFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if evidenceFile != "" {
-			return a.showEvidence(evidenceFile, *out)
+			return a.showEvidence(evidenceFile, unpack, *out)
 		}
 		if err := q.valid(); err != nil {
 			return err
