@@ -21,6 +21,8 @@ type Case struct {
 	Gone keychain.Epoch `json:"gone,omitempty"`
 	// Asked is what persons asked for, what became of the campaign, and what approvers said.
 	Asked []Numbered `json:"asked,omitempty"`
+	// Consents are the approvals that stand behind it.
+	Consents []Consent `json:"consents,omitempty"`
 	// Phases are the entries into phases, with who confirmed the one before.
 	Phases []Numbered `json:"phases"`
 	// Before and After are the counters of nodes that count, at their first and last
@@ -59,6 +61,7 @@ func Build(h Head, records []Numbered) (Case, error) {
 	first, last := c.Phases[0], c.Phases[len(c.Phases)-1]
 	c.Old, c.New, c.Gone = first.Entered.From, first.Entered.To, retired(first, last)
 	c.Outcome, c.Reason = last.Outcome, last.Reason
+	c.consents()
 	c.keys()
 	c.counts()
 	c.missing()
@@ -155,12 +158,9 @@ func (c *Case) consistent() error {
 			return wrong(n, "turn %d comes after turn %d", n.Turn, before.Turn)
 		}
 	}
-	for _, consent := range c.Consents {
-		if err := consent.check(); err != nil {
-			return fault.Wrap(fault.Mismatch, err, "read the evidence: approval %s", consent.ID)
-		}
-		if !slices.ContainsFunc(c.Asked, func(n Numbered) bool { return n.Approval == consent.ID }) {
-			return fault.New(fault.Mismatch, "read the evidence: approval %s: no record says that it was used for this", consent.ID)
+	for _, one := range c.Consents {
+		if err := one.check(); err != nil {
+			return err
 		}
 	}
 	return nil

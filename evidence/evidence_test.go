@@ -7,10 +7,12 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/evidence"
 	"github.com/keyorch/keyorch/fault"
@@ -256,7 +258,7 @@ func TestTamperingIsFound(t *testing.T) {
 		"the first line names other turns":      strings.Replace(text, `"first":3`, `"first":1`, 1),
 		"the first line names another link":     strings.Replace(text, `"link":"a-b"`, `"link":"a-c"`, 1),
 		"the first line names another campaign": strings.Replace(text, `"campaign":"tonight"`, `"campaign":"later"`, 1),
-		"an approval was put in":                strings.Replace(text, `"last":7}`, `"last":7,"consents":[{"id":"ap-1","statement":"yes","signatures":[]}]}`, 1),
+		"something was put into the first line": strings.Replace(text, `"last":7}`, `"last":7,"approval":"ap-1"}`, 1),
 	} {
 		if bad == text {
 			t.Fatalf("%s: nothing was changed", name)
@@ -278,16 +280,64 @@ func TestTamperingIsFound(t *testing.T) {
 // No name in a file that somebody made leads out of the directory.
 func TestUnpackStaysWhereItIs(t *testing.T) {
 	const id = "ap-20260301-020000-0123456789abcdef"
-	head := func(id, by string) evidence.Head {
-		return evidence.Head{Consents: []evidence.Consent{{ID: id, Statement: "yes\n", Signatures: []evidence.Signature{{By: by, Signature: "sig"}}}}}
+	head := func(id, by string) evidence.Case {
+		return evidence.Case{Consents: []evidence.Consent{{ID: id, Statement: "yes\n", Signatures: []evidence.Signature{{By: by, Signature: "sig"}}}}}
 	}
 	files, err := head(id, alice).Unpack()
 	if err != nil || len(files) != 2 || files[0].Name != id+".statement" || files[1].Name != id+"."+alice+".sig" || string(files[0].Data) != "yes\n" {
 		t.Errorf("got %+v, %v", files, err)
 	}
-	for _, bad := range []evidence.Head{head("../../x", alice), head(id, "../alice"), head(id, "/etc/passwd"), head("", alice)} {
+	for _, bad := range []evidence.Case{head("../../x", alice), head(id, "../alice"), head(id, "/etc/passwd"), head("", alice)} {
 		if files, err := bad.Unpack(); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %+v, %v", bad, files, err)
 		}
+	}
+}
+
+// consented is the story, done on the strength of approvals that the records tell of.
+func consented(asked approval.Request, used bool, signatures ...string) []audit.Record {
+	all := story()
+	id := asked.ID()
+	more := []audit.Record{{Kind: audit.Approval, At: at(5), By: asked.Plan.Requester, Verb: "asked", Approval: id,
+		Details: map[string]string{"statement": string(asked.Statement().Bytes())}}}
+	for _, s := range signatures {
+		more = append(more, audit.Record{Kind: audit.Approval, At: at(6), By: "keyorch-operator.bob", Verb: "signed", Approval: id, Details: map[string]string{"signature": s}})
+	}
+	if used {
+		more = append(more, audit.Record{Kind: audit.Approval, At: at(9), By: worker, Verb: "used", Approval: id})
+	}
+	all[3].Approval = id
+	return slices.Concat(all[:3], more, all[3:])
+}
+
+func theRequest() approval.Request {
+	return approval.NewRequest(approval.Plan{Verb: approval.RotateForced, Links: []approval.Link{{Name: "a-b"}}, IgnoreWindows: true, Requester: alice, Reason: "now"}, at(5), time.Hour)
+}
+
+// What somebody only claims to have signed, or to have asked, is no consent.
+func TestAFalseConsentProvesNothing(t *testing.T) {
+	r := theRequest()
+	build := func(records []audit.Record) (evidence.Case, error) {
+		f, err := find(records, evidence.Wish{Link: "a-b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return evidence.Build(f.Head, f.Records)
+	}
+	got, err := build(consented(r, false, "-----BEGIN SSH SIGNATURE-----\nno\n-----END SSH SIGNATURE-----\n"))
+	if err != nil || len(got.Consents) != 1 || len(got.Consents[0].Signatures) != 0 || got.Consents[0].Statement == "" || len(got.Trouble) != 1 {
+		t.Errorf("a forged signature: %+v, %v", got.Consents, err)
+	}
+	if _, err := build(consented(r, true, "no signature")); !fault.Is(err, fault.Mismatch) {
+		t.Errorf("used without a good signature: %v", err)
+	}
+	other := consented(r, false)
+	for i := range other {
+		if other[i].Verb == "asked" && other[i].Kind == audit.Approval {
+			other[i].By = "keyorch-operator.mallory"
+		}
+	}
+	if got, err := build(other); err != nil || got.Consents[0].Statement != "" {
+		t.Errorf("words that another wrote count: %+v, %v", got.Consents, err)
 	}
 }

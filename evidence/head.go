@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
@@ -22,23 +21,8 @@ type Head struct {
 	Link     keychain.LinkID `json:"link"`
 	Campaign string          `json:"campaign,omitempty"`
 	// First is the Turn with which the rotation began, and Last the one that ended it.
-	First    keychain.Turn `json:"first"`
-	Last     keychain.Turn `json:"last"`
-	Consents []Consent     `json:"consents,omitempty"`
-}
-
-// Consent is a request for approvals, and who signed it.
-type Consent struct {
-	ID string `json:"id"`
-	// Statement is what was signed, byte for byte.
-	Statement  string      `json:"statement"`
-	Signatures []Signature `json:"signatures"`
-}
-
-// Signature is one person's, in the form of ssh-keygen -Y sign. By is who wrote it down.
-type Signature struct {
-	By        string `json:"by"`
-	Signature string `json:"signature"`
+	First keychain.Turn `json:"first"`
+	Last  keychain.Turn `json:"last"`
 }
 
 type headLine struct {
@@ -73,37 +57,4 @@ func ParseHead(line []byte) (Head, error) {
 
 func noHead(why string) error {
 	return fault.New(fault.Invalid, "read the evidence: this is none: %s", why)
-}
-
-// check reports why a consent proves nothing, or nil. Whether the keys are those of approvers
-// is for who reads it: see the fingerprints.
-func (c Consent) check() error {
-	s, err := approval.ParseStatement([]byte(c.Statement))
-	switch {
-	case err != nil:
-		return err
-	case s.ID != c.ID:
-		return fault.New(fault.Mismatch, "the statement is that of %s", s.ID)
-	case len(c.Signatures) == 0:
-		return fault.New(fault.Mismatch, "nobody has signed it")
-	}
-	for _, one := range c.Signatures {
-		sig, err := approval.ParseSignature([]byte(one.Signature))
-		if err == nil {
-			_, err = sig.Verify([]byte(c.Statement))
-		}
-		if err != nil {
-			return fault.Wrap(fault.Mismatch, err, "the signature of %s", one.By)
-		}
-	}
-	return nil
-}
-
-// Key is the fingerprint of the key that signed, as ssh-keygen -l prints it.
-func (s Signature) Key() string {
-	sig, err := approval.ParseSignature([]byte(s.Signature))
-	if err != nil {
-		return "a key that cannot be read"
-	}
-	return sig.Key.Fingerprint()
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/keyorch/keyorch/fault"
 )
 
-// Write writes the evidence of what was found: the first line with the consents, and the
+// Write writes the evidence of what was found: the first line, and the
 // trail from its first record up to the first checkpoint behind its last. Head and Keys are those of an export. Faults: as of
 // audit.Export; Unavailable when no checkpoint covers the last record yet.
 func (f Found) Write(ctx context.Context, from audit.Ledger, x audit.Export, to io.Writer) error {

@@ -23,7 +23,7 @@ func printCase(w io.Writer, c evidence.Case) {
 	}
 	for _, consent := range c.Consents {
 		for _, s := range consent.Signatures {
-			say("  approval %s signed by %s with %s", consent.ID, clean(s.By), s.Key())
+			say("  approval %s signed by %s with %s", consent.ID, clean(s.By), s.Key)
 		}
 	}
 	say("\nTIMELINE")

@@ -123,7 +123,7 @@ func (a *app) showEvidence(name, unpack string, out format) error {
 		return err
 	}
 	if unpack != "" {
-		if err := unpackInto(unpack, shown.Head); err != nil {
+		if err := unpackInto(unpack, shown); err != nil {
 			return err
 		}
 	}
@@ -140,8 +140,8 @@ func (a *app) showEvidence(name, unpack string, out format) error {
 }
 
 // unpackInto writes what ssh-keygen wants to read into a directory, which must be there.
-func unpackInto(dir string, h evidence.Head) error {
-	files, err := h.Unpack()
+func unpackInto(dir string, c evidence.Case) error {
+	files, err := c.Unpack()
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func printProven(w io.Writer, c evidence.Case) {
 	say("evidence: link %s, turns %d to %d, from key %s to %s: %s", c.Link, c.First, c.Last, c.Old, c.New, clean(c.Outcome))
 	for _, consent := range c.Consents {
 		for _, s := range consent.Signatures {
-			say("approval: %s, signed by %s with %s", consent.ID, clean(s.By), s.Key())
+			say("approval: %s, signed by %s with %s", consent.ID, clean(s.By), s.Key)
 		}
 	}
 	switch {
