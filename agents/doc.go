@@ -8,6 +8,9 @@
 // switched, and what the order no longer names is forgotten last. What is
 // reported is what the device says, never that a call returned.
 //
+// When a key is gone from a device, from the agent's memory and from the order, a receipt
+// of that is written with the report: see receipts.go.
+//
 // Every node stands for itself: its right to be served (a Tenure), its orders,
 // its work and its reports. One node's trouble never blocks another's.
 //
