@@ -73,17 +73,23 @@ func operated(all []audit.Record, by string) []string {
 	return verbs
 }
 
+// apply declares documents, and lets nobody in for them.
+func (w *world) apply(documents string) {
+	w.t.Helper()
+	documents = os.Expand(documents, os.Getenv)
+	source := filepath.Join(w.Lab.Dir, "network.yaml")
+	must(w.t, os.WriteFile(source, []byte(documents), 0o600))
+	w.keyorch(0, "apply", "-f", source)
+	var err error
+	w.topo, err = topology.Parse([]topology.Source{{Name: source, Data: []byte(documents)}}, wiring.Kinds(), topology.Topology{})
+	must(w.t, err)
+}
+
 // TestTheEvidenceOfARotation rotates a link of sites that were enrolled and joined, and
 // has the whole of it proven in one file: who asked, who confirmed, who destroyed.
 func TestTheEvidenceOfARotation(t *testing.T) {
 	w := newWorld(t)
-	documents := os.Expand(evident, os.Getenv)
-	source := filepath.Join(w.Lab.Dir, "network.yaml")
-	must(t, os.WriteFile(source, []byte(documents), 0o600))
-	w.keyorch(0, "apply", "-f", source)
-	var err error
-	w.topo, err = topology.Parse([]topology.Source{{Name: source, Data: []byte(documents)}}, wiring.Kinds(), topology.Topology{})
-	must(t, err)
+	w.apply(evident)
 	w.startWorker()
 	for _, site := range []keychain.SiteID{"dc1", "dc2"} {
 		dir, _ := w.joined(site)
