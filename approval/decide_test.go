@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/approval/approvaltest"
 )
 
 const anna, ben, carl = "keyorch-operator.anna", "keyorch-operator.ben", "keyorch-operator.carl"
 
 func TestDecide(t *testing.T) {
-	annas, bens, foreign := ed25519Pen(t), skPen(t, touched), ed25519Pen(t)
+	annas, bens, foreign := approvaltest.Ed25519(t), approvaltest.SK(t, approvaltest.Touched), approvaltest.Ed25519(t)
 	request := someRequest()
 	over := request.Statement().Bytes()
 	other := someRequest()
 	other.Plan.Reason = "another reason"
-	vote := func(by string, p pen, message []byte) approval.Vote {
-		return approval.Vote{By: by, At: asked().Add(time.Minute), Signature: p.over(message)}
+	vote := func(by string, p approvaltest.Pen, message []byte) approval.Vote {
+		return approval.Vote{By: by, At: asked().Add(time.Minute), Signature: p.Over(message)}
 	}
 	yes := vote(anna, annas, over)
 	for name, c := range map[string]struct {
@@ -89,16 +90,16 @@ func TestDecide(t *testing.T) {
 
 // Every rule that asks must be satisfied.
 func TestAllRulesMustBeSatisfied(t *testing.T) {
-	annas, bens := ed25519Pen(t), ed25519Pen(t)
+	annas, bens := approvaltest.Ed25519(t), approvaltest.Ed25519(t)
 	r := someRequest()
-	only := func(name, who string, p pen) approval.Rule {
+	only := func(name, who string, p approvaltest.Pen) approval.Rule {
 		rule := someRule(1, annas, bens)
-		rule.Name, rule.Approvers = name, []approval.Approver{{Name: who, Keys: []string{p.line()}}}
+		rule.Name, rule.Approvers = name, []approval.Approver{{Name: who, Keys: []string{p.Line()}}}
 		return rule
 	}
 	rules := []approval.Rule{only("a", "anna", annas), only("b", "ben", bens)}
-	one := []approval.Vote{{By: anna, Signature: annas.over(r.Statement().Bytes())}}
-	two := append(one, approval.Vote{By: ben, Signature: bens.over(r.Statement().Bytes())})
+	one := []approval.Vote{{By: anna, Signature: annas.Over(r.Statement().Bytes())}}
+	two := append(one, approval.Vote{By: ben, Signature: bens.Over(r.Statement().Bytes())})
 	if d := approval.Decide(r, rules, one, asked()); d.State != approval.Wanted || len(d.Refused) != 0 || d.Missing() != "1 more of ben (rule b)" {
 		t.Errorf("one of two: %+v, missing %q", d, d.Missing())
 	}
@@ -108,7 +109,7 @@ func TestAllRulesMustBeSatisfied(t *testing.T) {
 }
 
 func TestARuleApprovesItsOwnEnd(t *testing.T) {
-	a := someRule(1, ed25519Pen(t), ed25519Pen(t))
+	a := someRule(1, approvaltest.Ed25519(t), approvaltest.Ed25519(t))
 	b := a
 	b.Name, b.Verbs = "b", []approval.Verb{approval.Compromise}
 	changes := func(c ...approval.Change) approval.Plan { return approval.Plan{Verb: approval.Rules, Changes: c} }
@@ -135,7 +136,7 @@ func TestARuleApprovesItsOwnEnd(t *testing.T) {
 }
 
 func TestNotices(t *testing.T) {
-	annas, bens := ed25519Pen(t), ed25519Pen(t)
+	annas, bens := approvaltest.Ed25519(t), approvaltest.Ed25519(t)
 	r, rules := someRequest(), []approval.Rule{someRule(1, annas, bens)}
 	at := func(after time.Duration, votes ...approval.Vote) (out []string) {
 		now := asked().Add(after)
@@ -152,7 +153,7 @@ func TestNotices(t *testing.T) {
 	if got := at(29 * time.Minute); !slices.Equal(got, all[:4]) {
 		t.Errorf("after 29m %q", got)
 	}
-	if got := at(29*time.Minute, approval.Vote{By: ben, Signature: bens.over(r.Statement().Bytes())}); got != nil {
+	if got := at(29*time.Minute, approval.Vote{By: ben, Signature: bens.Over(r.Statement().Bytes())}); got != nil {
 		t.Errorf("approved: %q", got)
 	}
 	if got := at(29*time.Minute, approval.Vote{By: ben, Rejected: "no"}); got != nil {

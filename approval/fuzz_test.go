@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/approval/approvaltest"
 	"github.com/keyorch/keyorch/fault"
 )
 
@@ -17,8 +18,8 @@ import (
 func FuzzSignature(f *testing.F) {
 	other := someRequest().Statement().Bytes()
 	message := append([]byte("x"), other...) // nobody signs this
-	for _, p := range []pen{ed25519Pen(f), skPen(f, touched), skECDSAPen(f, withPIN), skPen(f, untouched)} {
-		f.Add([]byte(p.over(other)))
+	for _, p := range []approvaltest.Pen{approvaltest.Ed25519(f), approvaltest.SK(f, approvaltest.Touched), approvaltest.SKECDSA(f, approvaltest.WithPIN), approvaltest.SK(f, approvaltest.Untouched)} {
+		f.Add([]byte(p.Over(other)))
 	}
 	files, _ := filepath.Glob("testdata/*.sig")
 	for _, name := range files {
@@ -60,7 +61,7 @@ func FuzzStatement(f *testing.F) {
 // FuzzDecide: whatever rules, request and votes say, Decide does not panic, gives the
 // same answer twice, and never counts more people than there are.
 func FuzzDecide(f *testing.F) {
-	annas, bens := ed25519Pen(f), skPen(f, touched)
+	annas, bens := approvaltest.Ed25519(f), approvaltest.SK(f, approvaltest.Touched)
 	r, rule := someRequest(), someRule(1, annas, bens)
 	type world struct {
 		Request approval.Request
@@ -69,7 +70,7 @@ func FuzzDecide(f *testing.F) {
 		By      []string
 	}
 	for _, w := range []world{
-		{Request: r, Rules: []approval.Rule{rule}, By: []string{anna}, Votes: []approval.Vote{{Signature: annas.over(r.Statement().Bytes())}}},
+		{Request: r, Rules: []approval.Rule{rule}, By: []string{anna}, Votes: []approval.Vote{{Signature: annas.Over(r.Statement().Bytes())}}},
 		{Request: r, Rules: []approval.Rule{rule, {}}, By: []string{ben}, Votes: []approval.Vote{{Rejected: "no"}, {}}},
 	} {
 		b, err := json.Marshal(w)

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/approval/approvaltest"
 )
 
 func TestWhatIsWrongWithARule(t *testing.T) {
-	one, two := ed25519Pen(t), skPen(t, touched)
+	one, two := approvaltest.Ed25519(t), approvaltest.SK(t, approvaltest.Touched)
 	for name, c := range map[string]struct {
 		change func(*approval.Rule)
 		field  string

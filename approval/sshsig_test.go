@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/approval/approvaltest"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
@@ -27,52 +28,60 @@ func verified(armored string, message []byte) (approval.Proof, error) {
 
 func TestSignaturesOfEveryKindOfKey(t *testing.T) {
 	message := someRequest().Statement().Bytes()
-	with := func(p pen, change func(*pen)) pen { change(&p); return p }
+	with := func(p approvaltest.Pen, change func(*approvaltest.Pen)) approvaltest.Pen { change(&p); return p }
 	for name, c := range map[string]struct {
-		pen   pen
+		pen   approvaltest.Pen
 		proof approval.Proof
 		kind  fault.Kind // of the error; none for zero
 		says  string
 	}{
-		"ed25519":        {pen: ed25519Pen(t)},
-		"ecdsa 256":      {pen: ecdsaPen(t, elliptic.P256(), ssh.KeyAlgoECDSA256)},
-		"ecdsa 384":      {pen: ecdsaPen(t, elliptic.P384(), ssh.KeyAlgoECDSA384)},
-		"ecdsa 521":      {pen: ecdsaPen(t, elliptic.P521(), ssh.KeyAlgoECDSA521)},
-		"rsa sha2-256":   {pen: rsaPen(t, 2048, ssh.KeyAlgoRSASHA256)},
-		"rsa sha2-512":   {pen: rsaPen(t, 2048, ssh.KeyAlgoRSASHA512)},
-		"hash of sha256": {pen: with(ed25519Pen(t), func(p *pen) { p.hash = "sha256" })},
-		"sk touched":     {pen: skPen(t, touched), proof: approval.Proof{Hardware: true, Touched: true}},
-		"sk with PIN":    {pen: skPen(t, withPIN), proof: approval.Proof{Hardware: true, Touched: true, PIN: true}},
-		"sk ecdsa":       {pen: skECDSAPen(t, withPIN), proof: approval.Proof{Hardware: true, Touched: true, PIN: true}},
+		"ed25519":        {pen: approvaltest.Ed25519(t)},
+		"ecdsa 256":      {pen: approvaltest.ECDSA(t, elliptic.P256(), ssh.KeyAlgoECDSA256)},
+		"ecdsa 384":      {pen: approvaltest.ECDSA(t, elliptic.P384(), ssh.KeyAlgoECDSA384)},
+		"ecdsa 521":      {pen: approvaltest.ECDSA(t, elliptic.P521(), ssh.KeyAlgoECDSA521)},
+		"rsa sha2-256":   {pen: approvaltest.RSA(t, 2048, ssh.KeyAlgoRSASHA256)},
+		"rsa sha2-512":   {pen: approvaltest.RSA(t, 2048, ssh.KeyAlgoRSASHA512)},
+		"hash of sha256": {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) { p.Hash = "sha256" })},
+		"sk touched":     {pen: approvaltest.SK(t, approvaltest.Touched), proof: approval.Proof{Hardware: true, Touched: true}},
+		"sk with PIN":    {pen: approvaltest.SK(t, approvaltest.WithPIN), proof: approval.Proof{Hardware: true, Touched: true, PIN: true}},
+		"sk ecdsa":       {pen: approvaltest.SKECDSA(t, approvaltest.WithPIN), proof: approval.Proof{Hardware: true, Touched: true, PIN: true}},
 
-		"rsa by SHA-1":         {pen: rsaPen(t, 2048, ssh.KeyAlgoRSA), kind: fault.Mismatch, says: "by \"ssh-rsa\""},
-		"rsa too short":        {pen: rsaPen(t, 1024, ssh.KeyAlgoRSASHA256), kind: fault.Invalid, says: "1024 bits"},
-		"sk not touched":       {pen: skPen(t, untouched), kind: fault.Mismatch, says: "not touched"},
-		"sk ecdsa not touched": {pen: skECDSAPen(t, untouched), kind: fault.Mismatch, says: "not touched"},
-		"another namespace":    {pen: with(ed25519Pen(t), func(p *pen) { p.namespace = "git" }), kind: fault.Mismatch, says: "for \"git\""},
-		"another version":      {pen: with(ed25519Pen(t), func(p *pen) { p.version = 2 }), kind: fault.Invalid, says: "version is 2"},
-		"another hash":         {pen: with(ed25519Pen(t), func(p *pen) { p.hash = "sha1" }), kind: fault.Invalid, says: "hash"},
-		"flags of no hardware": {pen: with(ed25519Pen(t), func(p *pen) {
-			sign := p.sign
-			p.sign = func(b []byte) ssh.Signature { s := sign(b); s.Rest = []byte{1, 0, 0, 0, 1}; return s }
+		"rsa by SHA-1":         {pen: approvaltest.RSA(t, 2048, ssh.KeyAlgoRSA), kind: fault.Mismatch, says: "by \"ssh-rsa\""},
+		"rsa too short":        {pen: approvaltest.RSA(t, 1024, ssh.KeyAlgoRSASHA256), kind: fault.Invalid, says: "1024 bits"},
+		"sk not touched":       {pen: approvaltest.SK(t, approvaltest.Untouched), kind: fault.Mismatch, says: "not touched"},
+		"sk ecdsa not touched": {pen: approvaltest.SKECDSA(t, approvaltest.Untouched), kind: fault.Mismatch, says: "not touched"},
+		"another namespace":    {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) { p.Namespace = "git" }), kind: fault.Mismatch, says: "for \"git\""},
+		"another version":      {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) { p.Version = 2 }), kind: fault.Invalid, says: "version is 2"},
+		"another hash":         {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) { p.Hash = "sha1" }), kind: fault.Invalid, says: "hash"},
+		"flags of no hardware": {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) {
+			sign := p.Sign
+			p.Sign = func(b []byte) ssh.Signature { s := sign(b); s.Rest = []byte{1, 0, 0, 0, 1}; return s }
 		}), kind: fault.Mismatch, says: "another form"},
-		"PIN flag added afterwards": {pen: with(skPen(t, touched), func(p *pen) {
-			sign := p.sign
-			p.sign = func(b []byte) ssh.Signature { s := sign(b); s.Rest = []byte{withPIN, 0, 0, 0, 7}; return s }
+		"PIN flag added afterwards": {pen: with(approvaltest.SK(t, approvaltest.Touched), func(p *approvaltest.Pen) {
+			sign := p.Sign
+			p.Sign = func(b []byte) ssh.Signature {
+				s := sign(b)
+				s.Rest = []byte{approvaltest.WithPIN, 0, 0, 0, 7}
+				return s
+			}
 		}), kind: fault.Mismatch, says: "not over this statement"},
-		"touch flag added afterwards": {pen: with(skPen(t, untouched), func(p *pen) {
-			sign := p.sign
-			p.sign = func(b []byte) ssh.Signature { s := sign(b); s.Rest = []byte{touched, 0, 0, 0, 7}; return s }
+		"touch flag added afterwards": {pen: with(approvaltest.SK(t, approvaltest.Untouched), func(p *approvaltest.Pen) {
+			sign := p.Sign
+			p.Sign = func(b []byte) ssh.Signature {
+				s := sign(b)
+				s.Rest = []byte{approvaltest.Touched, 0, 0, 0, 7}
+				return s
+			}
 		}), kind: fault.Mismatch, says: "not over this statement"},
-		"of another key": {pen: with(ed25519Pen(t), func(p *pen) { p.public = ed25519Pen(t).public }), kind: fault.Mismatch, says: "not over this statement"},
+		"of another key": {pen: with(approvaltest.Ed25519(t), func(p *approvaltest.Pen) { p.Public = approvaltest.Ed25519(t).Public }), kind: fault.Mismatch, says: "not over this statement"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proof, err := verified(c.pen.over(message), message)
+			proof, err := verified(c.pen.Over(message), message)
 			if c.says == "" {
 				if err != nil || proof != c.proof {
 					t.Fatalf("%+v, %v, want %+v", proof, err, c.proof)
 				}
-				if _, err := verified(c.pen.over(message), append(message, ' ')); !fault.Is(err, fault.Mismatch) {
+				if _, err := verified(c.pen.Over(message), append(message, ' ')); !fault.Is(err, fault.Mismatch) {
 					t.Errorf("over another message: %v", err)
 				}
 				return
@@ -122,14 +131,14 @@ func TestSignaturesOfSSHKeygen(t *testing.T) {
 }
 
 func TestWhatIsNoSignatureIsNamed(t *testing.T) {
-	good := ed25519Pen(t).over([]byte("m"))
+	good := approvaltest.Ed25519(t).Over([]byte("m"))
 	lines := strings.Split(strings.TrimSpace(good), "\n")
 	for text, says := range map[string]string{
 		"":                                    "it is empty",
 		"-----BEGIN PGP SIGNATURE-----\n":     "it is one of PGP",
 		"untrusted comment: minisign\nRUQ":    "minisign",
 		"-----BEGIN OPENSSH PRIVATE KEY-----": "private key",
-		ed25519Pen(t).line():                  "public key",
+		approvaltest.Ed25519(t).Line():        "public key",
 		"hello":                               "its first line is not",
 		string(someRequest().Statement().Bytes()):                    "the statement itself",
 		strings.Join(lines[:len(lines)-1], "\n"):                     "its last line is missing",
@@ -147,12 +156,12 @@ func TestWhatIsNoSignatureIsNamed(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	line := ed25519Pen(t).line()
+	line := approvaltest.Ed25519(t).Line()
 	for text, says := range map[string]string{
-		line: "", line + " anna@laptop": "", skPen(t, touched).line(): "",
+		line: "", line + " anna@laptop": "", approvaltest.SK(t, approvaltest.Touched).Line(): "",
 		"": "no public key", "ssh-ed25519 AAAA": "no public key", line + "\n" + line: "one line",
 		`command="x" ` + line: "options", "-----BEGIN OPENSSH PRIVATE KEY-----": "private key",
-		rsaPen(t, 1024, ssh.KeyAlgoRSA).line(): "too short",
+		approvaltest.RSA(t, 1024, ssh.KeyAlgoRSA).Line(): "too short",
 	} {
 		k, err := approval.ParseKey(text)
 		if says == "" {

@@ -24,6 +24,8 @@ type Exclusion struct {
 	Since  time.Time       `json:"since"`
 	// Campaign is the one that gives the others new keys.
 	Campaign string `json:"campaign,omitempty"`
+	// Approval is the request for approvals on whose strength that one runs.
+	Approval string `json:"approval,omitempty"`
 	// Exposed are the keys that it could open when it was excluded.
 	Exposed []Exposed `json:"exposed,omitempty"`
 }
