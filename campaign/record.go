@@ -63,6 +63,10 @@ type Record struct {
 	By string `json:"by,omitempty"`
 	// Asked is why, in the words of whoever asked.
 	Asked string `json:"asked,omitempty"`
+	// IgnoreWindows says that windows and freezes do not count for it.
+	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
+	// Approval is the request for approvals on whose strength it runs.
+	Approval string `json:"approval,omitempty"`
 	// Workflow is the ID of the workflow that runs it.
 	Workflow string `json:"workflow,omitempty"`
 	State    State  `json:"state"`

@@ -38,6 +38,12 @@ var seeds = [][2]string{
 	{"/topology/node/dc2/b", `{"apiVersion":"keyorch/v1","kind":"Node","metadata":{"name":"b"},"spec":{"site":"dc2","device":{"kind":"sim"}}}`},
 	{"/enrolments/keyorch-agent.dc2", `{"identity":{"role":"keyorch-agent","site":"dc2","generation":1},"auth":"cert","at":"2026-11-28T12:00:00Z","by":"root","revoked_at":"2026-11-28T13:00:00Z"}`},
 	{"/enrolments/keyorch-agent.dc2", `{"identity":{"role":"root","site":"dc2"}}`},
+	{"/approvals/rules", `{"rules":[{"name":"r","verbs":["rules"],"approvals":1,"approvers":[{"name":"anna","keys":["ssh-ed25519 AAAA"]}],"deadline":3600000000000}],"since":"2026-11-28T12:00:00Z"}`},
+	{"/approvals/rules", `{"rules":[]}`},
+	{"/approvals/policies", `{"Policies":[{"apiVersion":"keyorch/v1","kind":"Policy","metadata":{"name":"p"},"spec":{"drain":"5s"}}],"Links":{"p":["l"]}}`},
+	{"/approvals/requests/keyorch-operator.otto/ap-20261128-120000-0123456789abcdef", `{"plan":{"verb":"compromise","requester":"keyorch-operator.otto"},"at":"2026-11-28T12:00:00Z","expires":"2026-11-29T12:00:00Z"}`},
+	{"/approvals/votes/keyorch-operator.anna/ap-20261128-120000-0123456789abcdef", `{"at":"2026-11-28T12:00:00Z","signature":"-----BEGIN SSH SIGNATURE-----"}`},
+	{"/approvals/ended/ap-20261128-120000-0123456789abcdef", `{"id":"ap-20261128-120000-0123456789abcdef","state":"used","at":"2026-11-28T12:00:00Z","for":"campaign c"}`},
 	{"/unheard-of/x", `{}`},
 	{"", ``},
 }
@@ -68,6 +74,7 @@ func FuzzDocuments(f *testing.F) {
 			readAs(t, e, s.past)
 			readAs(t, e, s.keys.ordered)
 			readAs(t, e, s.enrolment)
+			readAs(t, e, s.ended)
 			if p.folder == inObservations { // a tenure lists nothing else
 				readAs(t, e, (&Tenure{s: s, known: map[keychain.LinkID]known{}}).learn)
 			}

@@ -183,6 +183,29 @@ func (l layout) head() string { return l.root + "/" + inTrail + "/head" }
 
 func (l layout) duty(name string) string { return l.folder(inDuties).from + name }
 
+func (l layout) approvals() span { return l.folder(inApprovals) }
+
+// rulesInForce and policiesInForce are what the worker has pinned.
+func (l layout) rulesInForce() string { return l.approvals().from + ofRules }
+
+func (l layout) policiesInForce() string { return l.approvals().from + ofPolicies }
+
+// requestsOf and votesOf are what one identity has written, whose common name is part
+// of the key.
+func (l layout) requestsOf(cn string) span {
+	return prefix(l.approvals().from + ofRequests + "/" + cn + "/")
+}
+
+func (l layout) votesOf(cn string) span { return prefix(l.approvals().from + ofVotes + "/" + cn + "/") }
+
+func (l layout) request(cn, id string) string { return l.requestsOf(cn).from + id }
+
+func (l layout) vote(cn, id string) string { return l.votesOf(cn).from + id }
+
+func (l layout) ends() span { return prefix(l.approvals().from + ofEnds + "/") }
+
+func (l layout) ended(id string) string { return l.ends().from + id }
+
 // path is what a key names: the folder, and the names below it.
 type path struct {
 	folder string
@@ -203,7 +226,17 @@ const (
 	inExclusions   = "exclusions"
 	inPast         = "past"
 	inEnrolments   = "enrolments"
+	inApprovals    = "approvals"
 	inDuties       = "duties"
+)
+
+// What stands below approvals.
+const (
+	ofRules    = "rules"
+	ofPolicies = "policies"
+	ofRequests = "requests"
+	ofVotes    = "votes"
+	ofEnds     = "ended"
 )
 
 // The two kinds of exclusions.
@@ -222,6 +255,15 @@ func (p path) depth() int {
 			return 3
 		}
 		return 2
+	case inApprovals:
+		switch p.names[0] {
+		case ofRules, ofPolicies:
+			return 1
+		case ofEnds:
+			return 2
+		case ofRequests, ofVotes:
+			return 3
+		}
 	case inAgents, inDenials, inWaves, inExclusions, inPast:
 		return 2
 	case inOrders, inObservations:

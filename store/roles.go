@@ -49,7 +49,11 @@ func RolesOf(prefix string, i identity.Identity) ([]Role, error) {
 	l := rootOf(prefix)
 	roles := []Role{role(l, i)}
 	if i.Role != identity.Admin && i.Role != identity.Agent {
-		roles = append(roles, Role{Name: ownRole(i), Grants: []Grant{grant(Writes, l.inboxOf(i.CommonName()))}})
+		own := Role{Name: ownRole(i), Grants: []Grant{grant(Writes, l.inboxOf(i.CommonName()))}}
+		if i.Role == identity.Operator { // what they ask for and sign is theirs by its key
+			own.Grants = append(own.Grants, grant(Writes, l.requestsOf(i.CommonName())), grant(Writes, l.votesOf(i.CommonName())))
+		}
+		roles = append(roles, own)
 	}
 	return roles, nil
 }
@@ -72,6 +76,7 @@ func role(l layout, i identity.Identity) Role {
 			grant(Writes, l.campaigns()), grant(Writes, l.folder(inDenials)), grant(Writes, l.links()),
 			grant(Writes, l.folder(inOrders)), grant(Writes, l.folder(inPast)), grant(Writes, l.folder(inWaves)),
 			{Access: Writes, From: l.keks()}, grant(Writes, l.folder(inDuties)),
+			{Access: Writes, From: l.rulesInForce()}, {Access: Writes, From: l.policiesInForce()}, grant(Writes, l.ends()),
 			{Access: Writes, From: l.head()}, grant(Writes, l.blocks()), grant(Writes, l.checkpoints()),
 			grant(Writes, l.inboxes()), grant(Writes, l.outbox()),
 		}}

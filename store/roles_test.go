@@ -25,6 +25,9 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			writes /keyorch/v1/waves/*
 			writes /keyorch/v1/keks
 			writes /keyorch/v1/duties/*
+			writes /keyorch/v1/approvals/rules
+			writes /keyorch/v1/approvals/policies
+			writes /keyorch/v1/approvals/ended/*
 			writes /keyorch/v1/trail/head
 			writes /keyorch/v1/trail/chain/*
 			writes /keyorch/v1/trail/checkpoints/*
@@ -39,7 +42,9 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			writes /keyorch/v1/topology-revision
 			writes /keyorch/v1/topology/*
 			keyorch-operator.alice/inbox
-			writes /keyorch/v1/trail/inbox/keyorch-operator.alice/*`,
+			writes /keyorch/v1/trail/inbox/keyorch-operator.alice/*
+			writes /keyorch/v1/approvals/requests/keyorch-operator.alice/*
+			writes /keyorch/v1/approvals/votes/keyorch-operator.alice/*`,
 		"keyorch-auditor": `keyorch-auditor
 			reads /keyorch/v1/*
 			keyorch-auditor/inbox

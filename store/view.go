@@ -33,6 +33,7 @@ type View struct {
 	campaigns map[string]campaign.Record
 	denials   map[string]map[keychain.LinkID]campaign.Denial
 	decided   decided
+	consents  consents
 
 	// topology is made from declared when it is asked for, until then nil.
 	declared declared
@@ -165,7 +166,8 @@ func (v *View) CatchUp(ctx context.Context) error {
 	return v.WaitRevision(ctx, resp.Header.Revision)
 }
 
-// Topology is what is declared. It costs nothing until something is applied.
+// Topology is what is declared, with the policies that are in force. It costs nothing
+// until something is applied.
 func (v *View) Topology() topology.Topology {
 	v.mu.RLock()
 	t := v.topology
@@ -181,7 +183,7 @@ func (v *View) Topology() topology.Topology {
 // declaredTopology is Topology while the view is locked.
 func (v *View) declaredTopology() topology.Topology {
 	if v.topology == nil {
-		made := v.declared.topology()
+		made := v.declared.topology().Under(v.consents.policies)
 		v.topology = &made
 	}
 	return *v.topology

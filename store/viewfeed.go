@@ -64,6 +64,8 @@ func (v *View) forgetFacts() {
 	v.on = make(map[keychain.NodeID]map[keychain.LinkID]struct{})
 	v.campaigns = make(map[string]campaign.Record)
 	v.denials = make(map[string]map[keychain.LinkID]campaign.Denial)
+	v.consents = noConsents()
+	v.topology = nil // policies in force are part of it
 	v.decided = decided{maintenance: make(map[string]topology.Maintenance), exclusions: make(map[string]topology.Exclusion)}
 }
 
@@ -111,6 +113,9 @@ func (v *View) put(e entry, n *news) {
 	case inMaintenance, inExclusions:
 		err = v.decided.put(v.s, p, e)
 		n.topology = true
+	case inApprovals:
+		err = v.consents.put(v.s, p, e)
+		v.consented(p, n)
 	}
 	delete(v.broken, e.key)
 	if err != nil {
@@ -182,6 +187,9 @@ func (v *View) remove(key string, n *news) {
 	case inMaintenance, inExclusions:
 		v.decided.remove(key)
 		n.topology = true
+	case inApprovals:
+		v.consents.remove(p)
+		v.consented(p, n)
 	}
 }
 
