@@ -20,6 +20,7 @@ const maxCalls = 64
 type abortCall struct {
 	request AbortRequest
 	answer  AbortAnswer
+	err     error
 	done    bool
 }
 
@@ -32,8 +33,10 @@ func (r *rotation) answerQuestions() error {
 	handle := func(ctx workflow.Context, q AbortRequest) (AbortAnswer, error) {
 		call := &abortCall{request: q}
 		r.calls.Send(ctx, call)
-		err := workflow.Await(ctx, func() bool { return call.done })
-		return call.answer, err
+		if err := workflow.Await(ctx, func() bool { return call.done }); err != nil {
+			return AbortAnswer{}, err
+		}
+		return call.answer, call.err
 	}
 	return workflow.SetUpdateHandlerWithOptions(r.outer, AbortUpdate, handle,
 		workflow.UpdateHandlerOptions{Validator: func(q AbortRequest) error { return r.validate(q) }})
@@ -97,7 +100,11 @@ func (r *rotation) answerAll() error {
 }
 
 func (r *rotation) answer(c *abortCall) {
-	c.answer = r.abort(c.request)
+	if why := r.unapproved("abort-approvals", c.request); why != "" {
+		c.err = refused("abort: " + why)
+	} else {
+		c.answer = r.abort(c.request)
+	}
 	c.done = true
 }
 
@@ -119,7 +126,7 @@ func (r *rotation) abort(q AbortRequest) AbortAnswer {
 		case d.done, q.Staged && d.begun && d.State.Phase != link.Staging:
 			continue
 		case !d.begun && r.beginning != nil && slices.Contains(r.asked, slices.Index(r.links, d)):
-			d.abort = reason // for tookOver
+			d.abort, d.approval = reason, q.Approval // for tookOver
 			answer.Aborting = append(answer.Aborting, d.Link)
 			continue
 		case !d.begun:

@@ -53,6 +53,16 @@ func (a *Activities) Begin(ctx context.Context, q BeginRequest) ([]Begun, error)
 	if err != nil {
 		return nil, failure(err)
 	}
+	why, err := a.unapproved(ctx, q, records)
+	if err == nil && why == "" {
+		why, err = a.unapprovedAbort(ctx, q, records)
+	}
+	if err != nil {
+		return nil, failure(err)
+	}
+	if why != "" {
+		return a.refuseAll(ctx, q, records, why)
+	}
 	declared := a.view.Topology()
 	begun := make([]Begun, len(q.Links))
 	changes := make([]Change, len(q.Links))
@@ -142,6 +152,9 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 
 	change := Change{Sites: sites(t, r.State)}
 	adopted := r.State.Phase != link.Steady
+	if adopted {
+		q = a.calm(q)
+	}
 	attempt := link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows, Brief: q.Urgent}
 	var renew string
 	if no := a.notNow(q, t, declared, r, now); no.Denied != "" && !adopted {

@@ -37,8 +37,10 @@ type Batch struct {
 	Campaign string            `json:"campaign"`
 	Intent   Intent            `json:"intent"`
 	Links    []keychain.LinkID `json:"links"`
-	// Reason is the operator's, for an abort.
-	Reason string `json:"reason,omitempty"`
+	// Reason is the operator's, for an abort, and Approval the request for approvals on
+	// whose strength it takes back what has switched.
+	Reason   string `json:"reason,omitempty"`
+	Approval string `json:"approval,omitempty"`
 	// Urgent says that windows, freezes and maintenance do not count, and that links
 	// are taken over from whoever rotates them.
 	Urgent bool `json:"urgent,omitempty"`
@@ -83,6 +85,9 @@ type AbortRequest struct {
 	Reason string            `json:"reason"`
 	// Staged leaves alone what has switched, or is about to: it runs to its end.
 	Staged bool `json:"staged,omitempty"`
+	// Approval is the request for approvals on whose strength what has switched goes
+	// back.
+	Approval string `json:"approval,omitempty"`
 }
 
 // AbortAnswer says which links go back, and which could not.
@@ -123,7 +128,8 @@ type BeginRequest struct {
 	Links    []keychain.LinkID `json:"links"`
 	Urgent   bool              `json:"urgent,omitempty"`
 
-	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
+	IgnoreWindows bool   `json:"ignoreWindows,omitempty"`
+	Approval      string `json:"approval,omitempty"`
 }
 
 // Watch is one link in Await: what the workflow knows of it beyond the record

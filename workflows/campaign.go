@@ -21,6 +21,10 @@ type CampaignRequest struct {
 	Reason    string             `json:"reason,omitempty"`
 	// IgnoreWindows begins and switches links though their windows are closed.
 	IgnoreWindows bool `json:"ignoreWindows,omitempty"`
+	// Approval is the request for approvals on whose strength it is to run, and About whom
+	// it shuts out, in words, for a compromise.
+	Approval string   `json:"approval,omitempty"`
+	About    []string `json:"about,omitempty"`
 	// Retried is how many batches an earlier run of the same campaign has added to
 	// try links again.
 	Retried int `json:"retried,omitempty"`
@@ -95,6 +99,7 @@ type fleetRun struct {
 
 	asks      campaign.Asks
 	switched  bool             // an abort takes back what has switched, too
+	approval  string           // on whose strength it does
 	calls     workflow.Channel // of *ask
 	open      []*ask           // to be answered when the record is written
 	following workflow.Future  // of Follow, while it runs
@@ -109,8 +114,10 @@ type ask struct {
 	kind   string
 	reason string
 	staged bool
-	err    error
-	done   bool
+	// approval is the request for approvals of an abort.
+	approval string
+	err      error
+	done     bool
 }
 
 func newFleetRun(ctx workflow.Context, in CampaignRequest) *fleetRun {
@@ -143,7 +150,7 @@ func (c *fleetRun) step() error {
 		c.news()
 	}
 	if d.Abort {
-		q := Halt{Campaign: c.in.Name, Count: c.launched(), Retried: c.retried(), Reason: c.record.Reason, Switched: c.switched}
+		q := Halt{Campaign: c.in.Name, Count: c.launched(), Retried: c.retried(), Reason: c.record.Reason, Switched: c.switched, Approval: c.approval}
 		if err := workflow.ExecuteActivity(withServers(c.ctx), f.HaltBatches, q).Get(c.ctx, nil); err != nil {
 			return err
 		}

@@ -21,7 +21,10 @@ func (c *fleetRun) take(a *ask) error {
 	case PromoteUpdate:
 		c.asks.Promote = true
 	case AbortUpdate:
-		c.asks.Abort, c.switched = true, !a.staged
+		if err := c.consented(a); err != nil || a.done {
+			return err
+		}
+		c.asks.Abort, c.switched, c.approval = true, !a.staged, a.approval
 	case RetryUpdate:
 		return c.retry(a)
 	}
@@ -95,7 +98,7 @@ func (c *fleetRun) answerAsks() error {
 	}
 	return workflow.SetUpdateHandlerWithOptions(c.outer, AbortUpdate,
 		func(ctx workflow.Context, q AbortRequest) error {
-			return handle(ctx, &ask{kind: AbortUpdate, reason: q.Reason, staged: q.Staged})
+			return handle(ctx, &ask{kind: AbortUpdate, reason: q.Reason, staged: q.Staged, approval: q.Approval})
 		},
 		workflow.UpdateHandlerOptions{Validator: func(AbortRequest) error { return refuse(AbortUpdate) }})
 }

@@ -52,10 +52,10 @@ func (r *rotation) tookOver(f workflow.Future) error {
 			if r.in.Intent == ToAbort && d.why == "" {
 				d.abort = r.in.Reason
 			}
-			if d.abort != "" {
+			if d.abort != "" && r.mayReverse(d) {
 				d.why = r.reverse(d, d.abort)
-				d.abort = ""
 			}
+			d.abort = ""
 		}
 	}
 	if later {

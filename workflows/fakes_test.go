@@ -41,6 +41,7 @@ type world struct {
 	outage func(n int) outage
 
 	fleets
+	consents
 }
 
 // outage is a trouble of the whole store.

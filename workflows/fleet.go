@@ -49,12 +49,17 @@ func (f *Fleet) PlanCampaign(ctx context.Context, q CampaignRequest) (campaign.R
 	now := time.Now().UTC()
 	r := campaign.Record{
 		Name: q.Name, Kind: q.Kind, Policy: q.Policy, Selection: q.Selection, By: q.By, SideBySide: sideBySide,
-		Workflow: activity.GetInfo(ctx).WorkflowExecution.ID, State: campaign.Running,
+		IgnoreWindows: q.IgnoreWindows,
+		Workflow:      activity.GetInfo(ctx).WorkflowExecution.ID, State: campaign.Running,
 	}
 	links, err := q.Selection.Resolve(t)
 	if err != nil {
 		r.State, r.Reason, r.Begun, r.Since, r.Ended = campaign.Ended, told(err), now, now, now
 		return f.write(ctx, r)
+	}
+	consent, why := f.consent(q, t, links)
+	if why != "" {
+		return f.refusedCampaign(ctx, r, q, consent, why)
 	}
 	policy := q.Kind.Policy(t.PolicyOf(topology.Link{Policy: q.Policy}))
 	waves := campaign.Waves(policy, t, links)
@@ -68,7 +73,7 @@ func (f *Fleet) PlanCampaign(ctx context.Context, q CampaignRequest) (campaign.R
 	if takes := campaign.Expected(waves, f.view.Record); takes > 0 {
 		begun.Expected = now.Add(takes)
 	}
-	return f.write(ctx, begun)
+	return f.consented(ctx, begun, q, consent)
 }
 
 func (f *Fleet) write(ctx context.Context, r campaign.Record) (campaign.Record, error) {

@@ -10,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/testsuite"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -57,7 +58,8 @@ func (w *world) onCampaign(name string, ok func(campaign.Record) bool, do func()
 	w.noted = append(w.noted, noted{name, ok, do})
 }
 
-func (s store) PutCampaign(_ context.Context, r campaign.Record) (int64, error) {
+func (s store) PutCampaign(_ context.Context, r campaign.Record, records ...audit.Record) (int64, error) {
+	s.locked(func() { s.trail = append(s.trail, records...) })
 	defer time.Sleep(s.lag)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,6 +20,8 @@ type Halt struct {
 	Reason   string `json:"reason"`
 	// Switched takes back what has switched, too.
 	Switched bool `json:"switched,omitempty"`
+	// Approval is the request for approvals on whose strength it does.
+	Approval string `json:"approval,omitempty"`
 }
 
 // HaltBatches takes back what can be. It may be repeated.
@@ -30,7 +32,7 @@ func (f *Fleet) HaltBatches(ctx context.Context, q Halt) error {
 	for _, s := range []Span{{Count: q.Count}, q.Retried} {
 		for n := range s.Count {
 			group.Go(func() error {
-				return f.batches.Abort(asking, BatchID(q.Campaign, s.First+n), AbortRequest{Reason: q.Reason, Staged: !q.Switched})
+				return f.batches.Abort(asking, BatchID(q.Campaign, s.First+n), AbortRequest{Reason: q.Reason, Staged: !q.Switched, Approval: q.Approval})
 			})
 		}
 	}

@@ -3,6 +3,8 @@ package workflows
 import (
 	"context"
 
+	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -49,7 +51,15 @@ type Store interface {
 
 	// PutCampaign writes a campaign's record over the revision that it was made
 	// from, and gives the new one. Faults: Stale, Unavailable.
-	PutCampaign(ctx context.Context, r campaign.Record) (int64, error)
+	PutCampaign(ctx context.Context, r campaign.Record, records ...audit.Record) (int64, error)
+	// PutConsented writes a new campaign, and with it that the approvals on whose strength
+	// it runs were used. Faults: Refused (they were used, or have ended), Stale,
+	// Unavailable.
+	PutConsented(ctx context.Context, r campaign.Record, c approval.Consent, records ...audit.Record) (int64, error)
+	// UseApprovals writes that approvals were used. Faults: as PutConsented.
+	UseApprovals(ctx context.Context, c approval.Consent, records ...audit.Record) error
+	// Append writes records into the trail. Faults: Unavailable.
+	Append(ctx context.Context, records ...audit.Record) error
 	// PutBatches writes the batches of a campaign. It may be repeated. Faults:
 	// Unavailable.
 	PutBatches(ctx context.Context, name string, batches []campaign.Batch) error
@@ -74,6 +84,9 @@ type View interface {
 	// Standing is what operators have decided for a time.
 	Standing() topology.Standing
 	Campaign(name string) (campaign.Record, bool)
+	// Rules are the rules of approvals in force, and Asked is a request for approvals.
+	Rules() approval.InForce
+	Asked(id string) (approval.Asked, bool)
 	// Campaigns is every campaign that is kept, the newest first.
 	Campaigns() []campaign.Record
 	// Denials is the links that a campaign did not begin.

@@ -12,6 +12,7 @@ func Register(w worker.Registry, a *Activities, f *Fleet, r *Resealing) {
 	w.RegisterActivity(a.Begin)
 	w.RegisterActivity(a.Await)
 	w.RegisterActivity(a.Save)
+	w.RegisterActivity(a.ConsentToAbort)
 	w.RegisterActivity(f.PlanCampaign)
 	w.RegisterActivity(f.SaveCampaign)
 	w.RegisterActivity(f.LaunchBatches)

@@ -67,17 +67,19 @@ type rotation struct {
 // driven is one link of the batch.
 type driven struct {
 	link.Record
-	begun   bool         // ours, and in flight
-	done    bool         // its Result is final
-	dirty   bool         // to be saved
-	goal    link.Key     // what the rotation was to lead to
-	joins   link.Members // the declared nodes, if some have yet to join
-	renew   bool         // where it is going is not where it was to go: another epoch follows
-	abort   string       // why it is to go back as soon as it is begun
-	why     string       // why it went back, or could not
-	verdict link.Outcome // how it ends, when that is not for its State to say
-	started time.Time
-	result  Result
+	begun bool         // ours, and in flight
+	done  bool         // its Result is final
+	dirty bool         // to be saved
+	goal  link.Key     // what the rotation was to lead to
+	joins link.Members // the declared nodes, if some have yet to join
+	renew bool         // where it is going is not where it was to go: another epoch follows
+	abort string       // why it is to go back as soon as it is begun
+	// approval is on whose strength, should it have switched.
+	approval string
+	why      string       // why it went back, or could not
+	verdict  link.Outcome // how it ends, when that is not for its State to say
+	started  time.Time
+	result   Result
 }
 
 func newRotation(ctx workflow.Context, in Batch) *rotation {
@@ -119,7 +121,7 @@ func (r *rotation) beginDue() {
 	if r.beginning != nil || r.retry != nil {
 		return
 	}
-	q := BeginRequest{Owner: r.id, Campaign: r.in.Campaign, Intent: r.in.Intent, Urgent: r.in.Urgent, IgnoreWindows: r.in.IgnoreWindows}
+	q := BeginRequest{Owner: r.id, Campaign: r.in.Campaign, Intent: r.in.Intent, Urgent: r.in.Urgent, IgnoreWindows: r.in.IgnoreWindows, Approval: r.in.Approval}
 	r.asked = nil
 	for i, d := range r.links {
 		if !d.begun && !d.done {
@@ -180,7 +182,9 @@ func (r *rotation) next() error {
 	if !r.cancelled {
 		s.AddReceive(r.outer.Done(), func(workflow.ReceiveChannel, bool) {
 			r.cancelled = true
-			r.abort(AbortRequest{Reason: "the workflow was cancelled"})
+			q := AbortRequest{Reason: "the workflow was cancelled"}
+			q.Staged = r.unapproved("cancel-approvals", q) != "" // what has switched then runs to its end
+			r.abort(q)
 		})
 	}
 	s.Select(r.ctx)

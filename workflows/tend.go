@@ -140,6 +140,13 @@ func unfinished(view View, now time.Time) []CampaignRequest {
 		if e.Campaign == "" || begun || now.Sub(e.Since) < lostAfter {
 			continue
 		}
+		if a, ok := view.Asked(e.Approval); ok { // exactly what was approved
+			due = append(due, CampaignRequest{
+				Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: linksIn(a.Request.Plan)}, By: a.By, Reason: a.Request.Plan.Reason,
+				Approval: e.Approval, About: a.Request.Plan.About,
+			})
+			continue
+		}
 		one := t.Without(topology.Standing{Exclusions: []topology.Exclusion{e}})
 		var ids []keychain.LinkID
 		for _, r := range view.Records() {
