@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
@@ -21,6 +22,7 @@ import (
 func (a *app) abortVerb() *cobra.Command {
 	var reason string
 	var switched bool
+	var with approving
 	c := &cobra.Command{
 		Use:   "abort CAMPAIGN|LINK... [--switched] [--reason TEXT]",
 		Short: "Take links back to the key that their rotation came from",
@@ -39,6 +41,7 @@ abort cannot be taken back: see keyorch pause for less.`,
 		Args:              named(1, math.MaxInt, "name a campaign, or at least one link"),
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why: it is kept with the campaign, or with each rotation")
+	with.flags(c)
 	c.Flags().BoolVar(&switched, "switched", false, "of a campaign: take back what has switched, too")
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, args []string) error {
 		ids, campaigns, err := w.linksAndCampaigns(args)
@@ -48,9 +51,40 @@ abort cannot be taken back: see keyorch pause for less.`,
 		if err := w.openTemporal(ctx); err != nil {
 			return err
 		}
-		return w.abort(ctx, campaigns, ids, workflows.AbortRequest{Reason: reason, Staged: !switched})
+		id, err := w.consentToAbort(ctx, campaigns, ids, reason, switched, with)
+		if err != nil {
+			return err
+		}
+		return w.abort(ctx, campaigns, ids, workflows.AbortRequest{Reason: reason, Staged: !switched, Approval: id})
 	})
 	return c
+}
+
+// consentToAbort is the request for approvals that lets what has switched go back, if
+// there is any.
+func (w *world) consentToAbort(ctx context.Context, campaigns []campaign.Record, ids []keychain.LinkID, reason string, switched bool, with approving) (string, error) {
+	var needs []approval.Need
+	for _, c := range campaigns {
+		if switched {
+			needs = append(needs, workflows.NeedOfAbort("campaign "+c.Name, nil, reason))
+		}
+	}
+	var links []approval.Link
+	for _, id := range ids {
+		if r, ok := w.view.Record(id); ok && workflows.Switched(r.State) {
+			links = append(links, workflows.Rotation(r))
+		}
+	}
+	if len(links) > 0 {
+		needs = append(needs, workflows.NeedOfAbort("", links, reason))
+	}
+	switch {
+	case len(needs) == 0 || !w.view.Rules().Asks(needs[0]):
+		return "", nil
+	case len(needs) > 1:
+		return "", fault.New(fault.Invalid, "abort: this needs approvals, which are for one campaign or for links: abort them one after the other")
+	}
+	return w.consent(ctx, needs[0], with)
 }
 
 // linksAndCampaigns tells links from campaigns. A name that is both is the link.
@@ -100,7 +134,7 @@ func (w *world) abort(ctx context.Context, campaigns []campaign.Record, ids []ke
 	}
 	temporal := w.temporal.Campaigns()
 	for _, id := range ids {
-		tried(string(id), w.abortOne(ctx, temporal, id, cmp.Or(q.Reason, "aborted by the operator")))
+		tried(string(id), w.abortOne(ctx, temporal, id, cmp.Or(q.Reason, "aborted by the operator"), q.Approval))
 	}
 	if failed != nil {
 		return &exitError{code: ExitCode(failed)}
@@ -141,7 +175,7 @@ func (w *world) abortCampaign(ctx context.Context, c campaign.Record, q workflow
 	return err
 }
 
-func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id keychain.LinkID, reason string) error {
+func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id keychain.LinkID, reason, approved string) error {
 	record, _ := w.view.Record(id)
 	owner := record.Owner
 	running := false
@@ -152,7 +186,7 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 		}
 	}
 	if running {
-		return w.askToAbort(ctx, owner, id, reason)
+		return w.askToAbort(ctx, owner, id, reason, approved)
 	}
 	if _, err := link.Step(record.State, link.Abort{}); err != nil {
 		return fault.Wrap(fault.Refused, err, "abort %s", id)
@@ -160,14 +194,14 @@ func (w *world) abortOne(ctx context.Context, campaigns wiring.Campaigns, id key
 	// Nobody drives it: a workflow of its own adopts it and takes it back.
 	name := fmt.Sprintf("abort-%s-%d", id, record.State.Turn)
 	return campaigns.Start(ctx, name, workflows.Batch{
-		Campaign: name, Intent: workflows.ToAbort, Links: []keychain.LinkID{id}, Reason: reason,
+		Campaign: name, Intent: workflows.ToAbort, Links: []keychain.LinkID{id}, Reason: reason, Approval: approved,
 	})
 }
 
-func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID, reason string) error {
+func (w *world) askToAbort(ctx context.Context, owner string, id keychain.LinkID, reason, approved string) error {
 	var answer workflows.AbortAnswer
 	err := w.temporal.Campaigns().Ask(ctx, 2*dialTime, owner, workflows.AbortUpdate,
-		workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason}, &answer)
+		workflows.AbortRequest{Links: []keychain.LinkID{id}, Reason: reason, Approval: approved}, &answer)
 	if fault.Is(err, fault.Unavailable) {
 		return fault.New(fault.Unknown, "abort %s: no worker answers for %s; one that comes back may still carry it out: see keyorch status", id, owner)
 	}

@@ -101,5 +101,8 @@ func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Sour
 	for _, d := range applied {
 		_, _ = fmt.Fprintf(a.out, "%s %s %s\n", d.Kind, d.Name, d.Action)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return a.awaitedByRules(ctx, s, "")
 }

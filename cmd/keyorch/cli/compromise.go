@@ -24,6 +24,7 @@ import (
 type whom struct {
 	node, site, reason string
 	timeout            time.Duration
+	approving          approving
 }
 
 func (q *whom) flags(c *cobra.Command) {
@@ -71,6 +72,7 @@ readmit.`,
 	c.Flags().BoolVar(&report, "report", false, "only print the report of an earlier one")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
 	out := formatFlag(c)
+	q.approving.flags(c)
 	c.RunE = a.inWorld(func(ctx context.Context, w *world, _ []string) error {
 		e, err := q.exclusion(w.view.Topology())
 		switch {
@@ -81,7 +83,7 @@ readmit.`,
 		case q.reason == "":
 			return fault.New(fault.Invalid, "--reason: say why; it is kept with the exclusion")
 		}
-		return w.compromise(ctx, e, compromising{verb: "compromise", timeout: q.timeout, dry: dry, out: *out})
+		return w.compromise(ctx, e, compromising{verb: "compromise", timeout: q.timeout, dry: dry, out: *out, approving: q.approving})
 	})
 	return c
 }
@@ -93,6 +95,10 @@ type compromising struct {
 	out     format
 	// verb is what the trail is told that was asked for; empty when it has been told.
 	verb string
+	// approving is on the strength of which approvals, and revokes whom it revokes, for a
+	// revocation.
+	approving approving
+	revokes   []string
 	// shut, if not nil, is done once the exclusion is written and before any new key is
 	// made.
 	shut func(context.Context) error
@@ -112,11 +118,21 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compro
 	if how.dry {
 		return w.wouldExclude(e, t.Without(standing), ids)
 	}
+	request := workflows.CampaignRequest{
+		Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: w.by(), Reason: e.Reason,
+		About: append(slices.Clone(how.revokes), calledBy(e)),
+	}
+	need, _ := workflows.NeedOf(request, t, ids, len(how.revokes) > 0)
+	var err error
+	if request.Approval, err = w.consent(ctx, need, how.approving); err != nil {
+		return err
+	}
+	e.Approval = request.Approval
 	if err := w.openTemporal(ctx); err != nil {
 		return err
 	}
 	if how.verb != "" {
-		err := w.announce(ctx, deed(how.verb, outcomeAsked, audit.Record{Node: e.Node, Site: e.Site, Campaign: e.Campaign, Reason: e.Reason,
+		err := w.announce(ctx, deed(how.verb, outcomeAsked, audit.Record{Node: e.Node, Site: e.Site, Campaign: e.Campaign, Reason: e.Reason, Approval: e.Approval,
 			Details: map[string]string{"links": oneLine(ids)}}))
 		if err != nil {
 			return err
@@ -128,14 +144,11 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compro
 	if err := w.exclude(ctx, e, named); err != nil {
 		return err
 	}
-	var err error
 	if how.shut != nil {
 		err = how.shut(ctx)
 	}
 	if err == nil && len(ids) > 0 {
-		err = w.run(ctx, workflows.CampaignRequest{
-			Name: e.Campaign, Kind: campaign.Emergency, Selection: campaign.Selection{Links: ids}, By: w.by(), Reason: e.Reason,
-		}, ids, how.timeout, how.out.quiet())
+		err = w.run(ctx, request, ids, how.timeout, how.out.quiet())
 	}
 	if reported := w.report(context.WithoutCancel(ctx), e, how.out); reported != nil {
 		return reported

@@ -197,7 +197,7 @@ func (w *world) list(ctx context.Context, kind string) (*listed, error) {
 	case "webhook", "webhooks":
 		return webhooks(t), nil
 	case "rule", "rules", "approvalrule", "approvalrules":
-		return rules(t), nil
+		return rules(w.view.Declared(), w.view.Rules()), nil
 	case "agent", "agents":
 		return w.agents(t), nil
 	case "campaign", "campaigns":

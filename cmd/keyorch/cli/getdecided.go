@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -57,8 +58,19 @@ func policies(t topology.Topology) *listed {
 	return l
 }
 
-func rules(t topology.Topology) *listed {
-	l := &listed{header: []string{"RULE", "VERBS", "APPROVALS", "APPROVERS", "HARDWARE", "DEADLINE"}, declared: true}
+// rules are those that are declared, and those in force that are declared no more.
+func rules(t topology.Topology, f approval.InForce) *listed {
+	l := &listed{header: []string{"RULE", "VERBS", "APPROVALS", "APPROVERS", "HARDWARE", "DEADLINE", "IN FORCE"}, declared: true}
+	waits := map[string]string{}
+	for _, c := range t.ChangedRules(f.Rules) {
+		waits[c.What] = "not yet"
+		if c.Before != "" {
+			waits[c.What] = "as it was before"
+		}
+		if c.After == "" {
+			l.add(strings.TrimPrefix(c.What, topology.KindApprovalRule+" "), nil, "-", "-", "-", "-", "-", "yes, though it is declared no more")
+		}
+	}
 	for _, r := range t.ApprovalRules {
 		var verbs, people []string
 		for _, v := range r.Verbs {
@@ -74,7 +86,7 @@ func rules(t topology.Topology) *listed {
 		case r.Touch:
 			hardware = "touch"
 		}
-		l.add(r.Name, r, strings.Join(verbs, ","), fmt.Sprint(r.Approvals), strings.Join(people, ","), hardware, span(r.Deadline))
+		l.add(r.Name, r, strings.Join(verbs, ","), fmt.Sprint(r.Approvals), strings.Join(people, ","), hardware, span(r.Deadline), cmp.Or(waits[r.What()], "yes"))
 	}
 	return l
 }

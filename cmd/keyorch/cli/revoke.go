@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
@@ -22,6 +23,7 @@ func (a *app) revokeVerb() *cobra.Command {
 	var reason string
 	var timeout time.Duration
 	var dry bool
+	var with approving
 	c := &cobra.Command{
 		Use:   "revoke SITE | NODE | --worker NAME | --operator NAME | --auditor NAME --reason TEXT",
 		Short: "Shut an identity out, and give new keys to every link that it could open",
@@ -41,6 +43,7 @@ site's identity opens what its other nodes are given too: revoke the site.`,
 		Args: named(0, 1, "name one site or node"),
 	}
 	who.flags(c)
+	with.flags(c)
 	c.Flags().StringVar(&reason, "reason", "", "why: it is kept (required)")
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for confirmations; 0 waits for ever")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, change nothing")
@@ -57,7 +60,7 @@ site's identity opens what its other nodes are given too: revoke the site.`,
 		if err != nil {
 			return err
 		}
-		r.world, r.reason, r.timeout, r.out = w, reason, timeout, *out
+		r.world, r.reason, r.timeout, r.out, r.approving = w, reason, timeout, *out, with
 		return r.run(ctx, dry)
 	})
 	return c
@@ -71,6 +74,8 @@ type revocation struct {
 	reason  string
 	timeout time.Duration
 	out     format
+
+	approving approving
 }
 
 // revoking finds out whom who and args are about. Faults: Invalid (nobody is enrolled
@@ -146,26 +151,58 @@ func (r revocation) run(ctx context.Context, dry bool) error {
 		}
 		return w.compromise(ctx, r.exclusion(), compromising{dry: true, out: r.out})
 	}
-	if err := w.announce(ctx, deed("revoke", outcomeAsked, r.about())); err != nil {
-		return err
+	if r.exclude == nil {
+		return r.ofNoLink(ctx, vault)
 	}
 	shut := func(ctx context.Context) error { return r.shut(ctx, vault) }
-	if r.exclude == nil {
-		return shut(ctx)
-	}
-	err = w.compromise(ctx, r.exclusion(), compromising{timeout: r.timeout, out: r.out, shut: shut})
+	err = w.compromise(ctx, r.exclusion(), compromising{
+		verb: "revoke", timeout: r.timeout, out: r.out, shut: shut, approving: r.approving, revokes: r.names(),
+	})
 	if r.out == asTable {
 		_, _ = fmt.Fprintf(w.app.out, "%s is shut out; keyorch enroll %s --again lets it in again\n", called(r.who), called(r.who))
 	}
 	return err
 }
 
-// about is what a record says of it.
-func (r revocation) about() audit.Record {
+// ofNoLink revokes who is part of no link. What it needs approvals for no worker sees: it
+// is done with the administrator's own rights, and so are the approvals used up.
+func (r revocation) ofNoLink(ctx context.Context, vault *custody.Custody) error {
+	w := r.world
+	need := approval.Need{Plan: approval.Plan{Verb: approval.Revoke, About: r.names(), Reason: r.reason}, For: "the revocation of " + oneLine(r.names())}
+	id, err := w.consent(ctx, need, r.approving)
+	if err != nil {
+		return err
+	}
+	about := r.about()
+	about.Approval = id
+	if err := w.announce(ctx, deed("revoke", outcomeAsked, about)); err != nil {
+		return err
+	}
+	if id != "" {
+		c, why := w.view.Rules().Consent(need, id, w.view.Asked, time.Now())
+		if why != "" {
+			return fault.New(fault.Refused, "revoke: %s", why)
+		}
+		if err := w.store.UseApprovals(ctx, c, audit.Record{Kind: audit.Approval, Verb: "used", Approval: id, Reason: r.reason, Details: map[string]string{"for": need.For}}); err != nil {
+			return err
+		}
+	}
+	return r.shut(ctx, vault)
+}
+
+// names are the common names of who is revoked, sorted.
+func (r revocation) names() []string {
 	var names []string
 	for _, e := range r.who {
 		names = append(names, e.Identity.CommonName())
 	}
+	slices.Sort(names)
+	return names
+}
+
+// about is what a record says of it.
+func (r revocation) about() audit.Record {
+	names := r.names()
 	first := r.who[0].Identity
 	about := audit.Record{Site: first.Site, Reason: r.reason, Details: map[string]string{"identities": oneLine(names)}}
 	if len(r.who) == 1 {

@@ -36,13 +36,14 @@ type app struct {
 	environ  func() []string
 	release  string
 	plain    bool
+	args     []string
 	// identityFlag is the directory that --identity names.
 	identityFlag string
 }
 
 // Run is the whole command: arguments in, exit code out.
 func Run(ctx context.Context, p Process) int {
-	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, environ: p.Environ, release: p.Version, plain: p.Plain}
+	a := &app{in: p.In, out: p.Out, err: p.Err, getenv: p.Getenv, environ: p.Environ, release: p.Version, plain: p.Plain, args: p.Args}
 	root := a.root()
 	root.SetArgs(append([]string{}, p.Args...))
 	root.SetIn(p.In)
@@ -85,7 +86,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 	})
 	root.AddCommand(
 		a.getVerb(), a.statusVerb(), a.whyVerb(), a.historyVerb(), a.driftVerb(), a.planVerb(), a.deviceVerb(),
-		a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(), a.joinVerb(), a.doctorVerb(), a.auditVerb(), a.entitlementsVerb(),
+		a.approvalsVerb(), a.workerVerb(), a.agentVerb(), a.versionVerb(), a.devVerb(), a.joinVerb(), a.doctorVerb(), a.auditVerb(), a.entitlementsVerb(),
 	)
 	root.AddCommand(a.changes(
 		a.applyVerb(), a.rotateVerb(), a.abortVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(),

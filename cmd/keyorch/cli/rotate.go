@@ -41,6 +41,7 @@ goes on by itself when the node answers.`,
 		ValidArgsFunction: a.completeLinks,
 	}
 	ask.flags(c)
+	ask.approving.flags(c)
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for confirmations; 0 waits for ever")
 	out := formatFlag(c)
 	c.PreRunE = func(*cobra.Command, []string) error {
@@ -60,6 +61,11 @@ goes on by itself when the node answers.`,
 		if err := refusedBy(plan); err != nil {
 			return err
 		}
+		if need, may := workflows.NeedOf(request, w.view.Topology(), plan.All(), false); may {
+			if request.Approval, err = w.consent(ctx, need, ask.approving); err != nil {
+				return err
+			}
+		}
 		if err := w.announce(ctx, deed("rotate", outcomeAsked, ofCampaign(request, plan.All()))); err != nil {
 			return err
 		}
@@ -74,6 +80,7 @@ type asked struct {
 	policy        string
 	reason        string
 	ignoreWindows bool
+	approving     approving
 }
 
 func (q *asked) flags(c *cobra.Command) {
@@ -105,7 +112,7 @@ func (w *world) prepare(ctx context.Context, q *asked, names []string) (workflow
 
 // ofCampaign is what a record says of a campaign that is asked for.
 func ofCampaign(in workflows.CampaignRequest, ids []keychain.LinkID) audit.Record {
-	r := audit.Record{Campaign: in.Name, Link: only(ids), Reason: in.Reason, Details: map[string]string{"links": oneLine(ids)}}
+	r := audit.Record{Campaign: in.Name, Approval: in.Approval, Link: only(ids), Reason: in.Reason, Details: map[string]string{"links": oneLine(ids)}}
 	if in.Policy != "" {
 		r.Details["policy"] = in.Policy
 	}

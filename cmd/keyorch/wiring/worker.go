@@ -8,7 +8,6 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -62,6 +61,7 @@ func (w Worker) Run(ctx context.Context) error {
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	mending.Go(func() { w.watch(ctx, shown) })
 	mending.Go(func() { w.scribe(ctx) })
+	mending.Go(func() { w.guardRules(ctx, view) })
 	mending.Go(func() { w.Deployment.claim(ctx, w.Temporal, w.Logger) })
 	<-ctx.Done()
 	t.Stop()
@@ -80,10 +80,6 @@ func (r records) Records(ctx context.Context, ids []keychain.LinkID) ([]link.Rec
 		err = nil
 	}
 	return found, err
-}
-
-func (r records) PutCampaign(ctx context.Context, c campaign.Record) (int64, error) {
-	return r.Store.PutCampaign(ctx, c)
 }
 
 func (r records) Commit(ctx context.Context, changes []workflows.Change) ([]workflows.Committed, error) {
