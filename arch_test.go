@@ -48,7 +48,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"entitlement": {house: []string{"audit", "identity", "link", "keychain"}},
 	"notify":      {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/cenkalti/backoff/v5"}},
 	"custody":     {house: []string{"keychain", "secret", "fault", "identity"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},
-	"store":       {house: []string{"audit", "campaign", "link", "keychain", "fault", "identity", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
+	"store":       {house: []string{"approval", "audit", "campaign", "link", "keychain", "fault", "identity", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
 	"sealing":     {house: []string{"fault"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "google.golang.org/protobuf"}},
 	"upstream":    {house: []string{"keychain", "secret", "fault"}},
 	"downstream":  {house: []string{"keychain", "secret", "fault"}},
@@ -56,7 +56,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"agents": {house: []string{"audit", "store", "custody", "upstream", "downstream", "keychain", "secret", "fault"},
 		outside: []string{"go.etcd.io/bbolt", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
 	"metrics":   {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/prometheus/client_golang", "go.temporal.io/sdk/client"}},
-	"workflows": {house: []string{"audit", "campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
+	"workflows": {house: []string{"approval", "audit", "campaign", "link", "keychain", "fault", "topology"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "golang.org/x/sync"}},
 }
 
 // requirements is what the product itself depends on: clients and no servers.

@@ -44,6 +44,7 @@ var outside = map[string]string{
 // inside is each package that decodes something that does not come from outside,
 // and why it needs no target.
 var inside = map[string]string{
+	"approval/approvaltest":             "signatures for tests",
 	"campaign":                          "KCVs, by keychain, which has one",
 	"cmd/keyorch/cli":                   "it reads back what it wrote itself, and one flag of its user's",
 	"cmd/keyorch/doctor":                "one field of etcd's version, bounded; and the name in a certificate, by identity, which has one",

@@ -19,7 +19,7 @@ import (
 )
 
 // The identities that Env and WriteEnv know, beside those of the agents, which
-// are AgentIdentity(site).
+// are AgentIdentity(site), and of operators with a name, PersonIdentity(name).
 const (
 	Root     = "root"
 	Operator = "operator"
@@ -28,12 +28,16 @@ const (
 )
 
 const (
-	agentIdentity = "agent."
-	dialTimeout   = 5 * time.Second
+	agentIdentity  = "agent."
+	personIdentity = Operator + "."
+	dialTimeout    = 5 * time.Second
 )
 
 // AgentIdentity is the identity of the agents of site.
 func AgentIdentity(site keychain.SiteID) string { return agentIdentity + string(site) }
+
+// PersonIdentity is the identity of the operator who is called name.
+func PersonIdentity(name string) string { return personIdentity + name }
 
 // identityOf is who a name of an environment is to etcd and Vault. An unknown one
 // is Invalid.
@@ -47,6 +51,10 @@ func identityOf(name string) (identity.Identity, error) {
 		return identity.Identity{Role: identity.Worker}, nil
 	case Auditor:
 		return identity.Identity{Role: identity.Auditor}, nil
+	}
+	if person, ok := strings.CutPrefix(name, personIdentity); ok {
+		who := identity.Identity{Role: identity.Operator, Person: person}
+		return who, who.Valid()
 	}
 	site, ok := strings.CutPrefix(name, agentIdentity)
 	if !ok {
