@@ -44,6 +44,8 @@ type Store interface {
 	// WatchOrders calls f with all orders of node, then with every change, until
 	// ctx ends.
 	WatchOrders(ctx context.Context, site keychain.SiteID, node keychain.NodeID, f func(store.OrderUpdate)) error
+	// WatchInquiries calls f with what a recovery asks of node, until ctx ends.
+	WatchInquiries(ctx context.Context, site keychain.SiteID, node keychain.NodeID, f func([]store.Inquiry)) error
 }
 
 // Tenure is the sole right to act on a node, as store.Tenure has it.
@@ -52,6 +54,7 @@ type Tenure interface {
 	Close(ctx context.Context) error
 	Report(ctx context.Context, obs ...store.Observation) error
 	Observations(ctx context.Context) ([]store.Observation, error)
+	Testify(ctx context.Context, said []store.Testimony) error
 }
 
 // Unwrapper opens wrapped keys, as custody.Custody does.

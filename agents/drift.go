@@ -43,6 +43,9 @@ func (a *attempt) counting() bool {
 func differences(o store.Order, seen sight) (drift []string) {
 	note := func(format string, e keychain.Epoch) { drift = append(drift, fmt.Sprintf(format, e)) }
 	for _, w := range o.Accept {
+		if w.Wrapped.IsZero() {
+			continue // nobody can put it right
+		}
 		if !slices.ContainsFunc(seen.down.Accepts, func(r keychain.Ref) bool { return r.Epoch == w.Epoch }) {
 			note(wasMissing, w.Epoch)
 		}

@@ -38,12 +38,15 @@ const batchDelay = 2 * time.Millisecond
 const (
 	metaBucket  = "meta"
 	linksBucket = "links" // <node>/<link> → entry
+	notedBucket = "noted" // <node>/<link> → ordered
 	instanceKey = "instance"
 )
 
 // Journal is what an agent keeps on disk: the highest Turn obeyed for each node
 // and link, and the epochs that a counter-bound node has begun to send with or
-// has lost. There is no key in it. What a method wrote is synced when it returns.
+// has lost, and the last order that was taken in, with its wrapped keys: what a record
+// is rebuilt from when etcd is lost. There is no key in it that Vault need not open.
+// What a method wrote is synced when it returns.
 // One process at a time has a journal open. It is safe for concurrent use.
 type Journal struct {
 	db       *bbolt.DB
@@ -55,6 +58,8 @@ type Journal struct {
 	synced map[string]synced
 	// receipts are those that the trail has and the file does not know of yet.
 	receipts map[string][]keychain.Epoch
+	// orders has, of the orders that the file holds, what tells them apart.
+	orders map[string]uint64
 }
 
 // synced is an entry and the transaction that wrote it, or a later one that read it.
@@ -91,7 +96,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fault.Wrap(fault.Invalid, err, "open journal %s", path)
 	}
 	db.MaxBatchDelay = batchDelay
-	j := &Journal{db: db, synced: make(map[string]synced), receipts: make(map[string][]keychain.Epoch)}
+	j := &Journal{db: db, synced: make(map[string]synced), receipts: make(map[string][]keychain.Epoch), orders: make(map[string]uint64)}
 	if err := db.Update(j.prepare); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Invalid, err, "prepare journal %s", path), db.Close())
 	}
@@ -100,6 +105,9 @@ func OpenJournal(path string) (*Journal, error) {
 
 func (j *Journal) prepare(tx *bbolt.Tx) error {
 	if _, err := tx.CreateBucketIfNotExists([]byte(linksBucket)); err != nil {
+		return err
+	}
+	if _, err := tx.CreateBucketIfNotExists([]byte(notedBucket)); err != nil {
 		return err
 	}
 	meta, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
@@ -126,10 +134,20 @@ func (j *Journal) Close() error {
 // Turns, and the keys that they give. An order of a Turn below the one that is kept is
 // left alone: entry tells.
 func (j *Journal) fence(node keychain.NodeID, orders ...store.Order) error {
-	changes := make(map[keychain.LinkID]func(*entry))
+	changes, notes := make(map[keychain.LinkID]func(*entry)), make(map[keychain.LinkID]note)
 	for _, o := range orders {
 		kept, err := j.known(node, o.Link)
-		if err == nil && kept.Turn >= o.Turn {
+		n, fresh := j.note(node, o)
+		if err == nil && (kept.Turn > o.Turn || kept.Turn == o.Turn && !fresh) {
+			continue
+		}
+		if before, ok := notes[o.Link]; !ok || before.turn <= o.Turn {
+			notes[o.Link] = n
+		}
+		if err == nil && kept.Turn == o.Turn { // its keys were wrapped anew
+			if changes[o.Link] == nil {
+				changes[o.Link] = func(*entry) {}
+			}
 			continue
 		}
 		before := changes[o.Link]
@@ -140,7 +158,7 @@ func (j *Journal) fence(node keychain.NodeID, orders ...store.Order) error {
 			e.Turn, e.Held = max(e.Turn, o.Turn), together(e.Held, given(o))
 		}
 	}
-	return j.change(node, changes)
+	return j.write(node, changes, notes)
 }
 
 // given notes that the trail has the receipts of these epochs. It is written with the next
@@ -231,6 +249,11 @@ func (e entry) clone() entry {
 // change applies the changes in one synced transaction, shared with whoever else
 // writes at that moment. Each must be fit to be applied again.
 func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(*entry)) error {
+	return j.write(node, changes, nil)
+}
+
+// write is change, and writes down orders of the same links.
+func (j *Journal) write(node keychain.NodeID, changes map[keychain.LinkID]func(*entry), notes map[keychain.LinkID]note) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -252,6 +275,11 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 			if err := tx.Bucket([]byte(linksBucket)).Put([]byte(key), doc); err != nil {
 				return err
 			}
+			if n, ok := notes[link]; ok {
+				if err := tx.Bucket([]byte(notedBucket)).Put([]byte(key), n.doc); err != nil {
+					return err
+				}
+			}
 			wrote[key] = synced{e, tx.ID()}
 		}
 		return nil
@@ -263,6 +291,9 @@ func (j *Journal) change(node keychain.NodeID, changes map[keychain.LinkID]func(
 	j.learn(wrote)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	for link, n := range notes {
+		j.orders[string(entryKey(node, link))] = n.sum
+	}
 	for key, n := range settled {
 		if j.receipts[key] = j.receipts[key][n:]; len(j.receipts[key]) == 0 {
 			delete(j.receipts, key)

@@ -169,6 +169,9 @@ func (a *attempt) act(ctx context.Context) (err error) {
 		for _, w := range o.Accept {
 			accept = append(accept, downstream.Want{SA: o.SA(w), Key: a.opener(w)})
 		}
+		if accept, err = keepable(ctx, a.node.Downstream, o, accept); err != nil {
+			return err
+		}
 		if a.seen.down, err = downstream.Accept(ctx, a.node.Downstream, o.Link, accept); err != nil {
 			return err
 		}

@@ -33,7 +33,10 @@ type session struct {
 	workers int
 	busy    sync.WaitGroup
 	rounds  map[time.Time]*round
-	alarmed time.Time // when the device was last found to differ from an order
+	// snapshots is how often all orders were read, aside what that has led to.
+	snapshots int
+	aside     sync.WaitGroup
+	alarmed   time.Time // when the device was last found to differ from an order
 }
 
 // errand is the standing task to make one link of the node what its order says.
@@ -113,6 +116,7 @@ func (s *session) run() bool {
 	sending, stop := context.WithCancel(s.ops)
 	sender.Go(func() { s.reports.run(sending) })
 	taker.Go(func() { s.inbox.run(s.live, s.take) })
+	taker.Go(s.hear)
 	retry := s.newBackoff()
 	for s.live.Err() == nil {
 		err := s.Store.WatchOrders(s.live, s.Site, s.node.ID, s.inbox.put)
@@ -122,6 +126,7 @@ func (s *session) run() bool {
 		}
 	}
 	taker.Wait()
+	s.aside.Wait()
 	ended := s.stop()
 	s.reports.flush(s.ops)
 	stop()
@@ -168,10 +173,17 @@ func (s *session) take(news []store.OrderUpdate) {
 	if err := s.Journal.fence(s.node.ID, orders...); err != nil {
 		s.log.Error("cannot write the journal", "error", err) // obey tries again
 	}
+	all := false
+	defer func() {
+		if all {
+			s.recollect()
+		}
+	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range news {
 		s.adopt(u)
+		all = all || u.Snapshot
 	}
 }
 

@@ -31,9 +31,12 @@ type world struct {
 	obs      map[keychain.NodeID]map[keychain.LinkID]store.Observation
 	holder   map[keychain.NodeID]*tenure
 	etcdAway bool
-	reports  int // transactions
-	trail    []audit.Record
-	onRecord func(audit.Record) // looks at each as it is written, under mu
+	// inquiries are what a recovery asks, said what was answered.
+	inquiries map[keychain.NodeID][]store.Inquiry
+	said      []store.Testimony
+	reports   int // transactions
+	trail     []audit.Record
+	onRecord  func(audit.Record) // looks at each as it is written, under mu
 
 	vaultAway bool
 	vaultSays error             // to every request; nil: it opens keys
@@ -56,7 +59,7 @@ func newWorld(t *testing.T) *world {
 		t: t, moved: make(chan struct{}), keys: make(map[string][]byte),
 		orders: make(map[keychain.NodeID]map[keychain.LinkID]store.Order),
 		obs:    make(map[keychain.NodeID]map[keychain.LinkID]store.Observation),
-		holder: make(map[keychain.NodeID]*tenure),
+		holder: make(map[keychain.NodeID]*tenure), inquiries: make(map[keychain.NodeID][]store.Inquiry),
 	}
 }
 
@@ -257,6 +260,28 @@ func (w *world) WatchOrders(ctx context.Context, _ keychain.SiteID, node keychai
 func equalOrder(a, b store.Order) bool { return a.Link == b.Link && equal(a, b) }
 
 func (t *tenure) Done() <-chan struct{} { return t.done }
+
+// WatchInquiries is the store's part: what a recovery asks, once.
+func (w *world) WatchInquiries(ctx context.Context, _ keychain.SiteID, node keychain.NodeID, f func([]store.Inquiry)) error {
+	for {
+		var asked []store.Inquiry
+		if !w.until(ctx, func() bool { asked = w.inquiries[node]; return !w.etcdAway && len(asked) > 0 }) {
+			return ctx.Err()
+		}
+		w.change(func() { delete(w.inquiries, node) })
+		f(asked)
+	}
+}
+
+func (t *tenure) Testify(_ context.Context, said []store.Testimony) error {
+	return t.w.do("testify", func() error {
+		if t.w.etcdAway {
+			return errAway
+		}
+		t.w.said = append(t.w.said, said...)
+		return nil
+	})
+}
 
 func (t *tenure) Close(context.Context) error {
 	return t.w.do("close", func() error {

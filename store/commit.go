@@ -30,8 +30,14 @@ import (
 // happened, and repeating the call is safe: a change whose content is already
 // there counts as committed.
 func (s *Store) Commit(ctx context.Context, changes []Change) ([]Committed, error) {
+	return s.commit(ctx, changes, nil)
+}
+
+// commit is Commit. Given, unless it is nil, are the wrapped keys that stand for those
+// stored, by change.
+func (s *Store) commit(ctx context.Context, changes []Change, given []Keys) ([]Committed, error) {
 	out := make([]Committed, len(changes))
-	units, err := s.plan(ctx, changes, out)
+	units, err := s.plan(ctx, changes, given, out)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +61,7 @@ func (s *Store) Commit(ctx context.Context, changes []Change) ([]Committed, erro
 type unit struct {
 	index  int // in the call
 	change Change
+	given  Keys     // of a recovery: they win over those stored
 	seen   excluded // when it was prepared; zero: it gives nobody a key
 	key    string
 	base   int64 // the revision in etcd, which Record.Revision need not be
@@ -66,7 +73,7 @@ type unit struct {
 
 // plan reads what is there and prepares every change. What can be told without
 // writing is put into out at once.
-func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]unit, error) {
+func (s *Store) plan(ctx context.Context, changes []Change, given []Keys, out []Committed) ([]unit, error) {
 	keys := make([]string, len(changes))
 	for i, c := range changes {
 		keys[i] = s.keys.link(c.Record.Link)
@@ -89,7 +96,11 @@ func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]
 			continue
 		}
 		seen[keys[i]] = true
-		u, rev, err := s.prepare(c, stored[keys[i]], shut)
+		var own Keys
+		if given != nil {
+			own = given[i]
+		}
+		u, rev, err := s.prepare(c, own, stored[keys[i]], shut)
 		u.index = i
 		switch {
 		case err != nil:
@@ -105,7 +116,7 @@ func (s *Store) plan(ctx context.Context, changes []Change, out []Committed) ([]
 
 // prepare makes the unit of c, given what is stored. A revision says that c is
 // there already.
-func (s *Store) prepare(c Change, e entry, shut excluded) (unit, int64, error) {
+func (s *Store) prepare(c Change, given Keys, e entry, shut excluded) (unit, int64, error) {
 	id := c.Record.Link
 	if err := c.check(); err != nil {
 		return unit{}, 0, err
@@ -128,12 +139,12 @@ func (s *Store) prepare(c Change, e entry, shut excluded) (unit, int64, error) {
 		return unit{}, 0, fault.New(fault.Refused, "commit %s: turn and epoch never fall, and it is at turn %d, epoch %d",
 			id, old.Record.State.Turn, old.Record.State.Highest)
 	}
-	keys, err := c.keysFrom(old.Keys)
+	keys, err := c.keysFrom(old.Keys, given)
 	if err != nil {
 		return unit{}, 0, err
 	}
 	doc.Keys = keys
-	u := unit{change: c, seen: shut, key: s.keys.link(id), base: e.mod, doc: doc}
+	u := unit{change: c, given: given, seen: shut, key: s.keys.link(id), base: e.mod, doc: doc}
 	if err := u.put(u.key, document{Record: doc.unrevised(), Keys: doc.Keys, Sites: doc.Sites}); err != nil {
 		return unit{}, 0, err
 	}
@@ -183,7 +194,7 @@ func (c Change) sites() map[keychain.NodeID]keychain.SiteID {
 // keysFrom gives exactly the wrapped keys that the new State names. An epoch
 // never gets a second key: nodes that hold the first would no longer understand
 // those that hold the other.
-func (c Change) keysFrom(stored map[keychain.Epoch]keychain.Wrapped) (map[keychain.Epoch]keychain.Wrapped, error) {
+func (c Change) keysFrom(stored, given Keys) (map[keychain.Epoch]keychain.Wrapped, error) {
 	keys := make(map[keychain.Epoch]keychain.Wrapped, 2)
 	st := c.Record.State
 	for _, k := range []link.Key{st.From, st.To} {
@@ -191,11 +202,17 @@ func (c Change) keysFrom(stored map[keychain.Epoch]keychain.Wrapped) (map[keycha
 			continue
 		}
 		w := stored[k.Epoch]
+		if !given[k.Epoch].IsZero() {
+			w = given[k.Epoch]
+		}
 		if k.Epoch == st.To.Epoch && !c.Minted.IsZero() {
 			if !w.IsZero() && w != c.Minted {
 				return nil, fault.New(fault.Refused, "commit %s: epoch %d has a key already", c.Record.Link, k.Epoch)
 			}
 			w = c.Minted
+		}
+		if w.IsZero() && k.Bare {
+			continue
 		}
 		if w.IsZero() {
 			return nil, fault.New(fault.Refused, "commit %s: the key of epoch %d was never minted", c.Record.Link, k.Epoch)

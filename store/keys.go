@@ -114,6 +114,27 @@ func (l layout) agent(site keychain.SiteID, node keychain.NodeID) string {
 	return l.root + "/agents/" + string(site) + "/" + string(node)
 }
 
+// inquiries and testimonies are those of a recovery: see Store.Inquire.
+func (l layout) recovery() span { return l.folder(inRecovery) }
+
+func (l layout) inquiries(site keychain.SiteID, node keychain.NodeID) span {
+	return prefix(l.siteInquiries(site).from + string(node) + "/")
+}
+
+func (l layout) siteInquiries(site keychain.SiteID) span {
+	return prefix(l.recovery().from + "inquiries/" + string(site) + "/")
+}
+
+func (l layout) siteTestimonies(site keychain.SiteID) span {
+	return prefix(l.allTestimonies().from + string(site) + "/")
+}
+
+func (l layout) testimonies(site keychain.SiteID, node keychain.NodeID) span {
+	return prefix(l.siteTestimonies(site).from + string(node) + "/")
+}
+
+func (l layout) allTestimonies() span { return prefix(l.recovery().from + "testimonies/") }
+
 func (l layout) campaigns() span { return prefix(l.root + "/campaigns/") }
 
 func (l layout) campaign(name string) string { return l.campaigns().from + name }
@@ -228,6 +249,7 @@ const (
 	inEnrolments   = "enrolments"
 	inApprovals    = "approvals"
 	inDuties       = "duties"
+	inRecovery     = "recovery"
 )
 
 // What stands below approvals.

@@ -102,11 +102,13 @@ func agentGrants(l layout, i identity.Identity) []Grant {
 		return []Grant{
 			grant(ReadsAndWrites, l.siteAgents(i.Site)), grant(ReadsAndWrites, l.siteObservations(i.Site)),
 			grant(Reads, l.siteOrders(i.Site)), grant(Reads, l.nodesOf(i.Site)), grant(Writes, l.inboxOf(i.CommonName())),
+			grant(Reads, l.siteInquiries(i.Site)), grant(Writes, l.siteTestimonies(i.Site)),
 		}
 	}
 	return []Grant{
 		{Access: ReadsAndWrites, From: l.agent(i.Site, i.Node)}, grant(ReadsAndWrites, l.observations(i.Site, i.Node)),
 		grant(Reads, l.orders(i.Site, i.Node)), {Access: Reads, From: l.node(i.Site, i.Node)}, grant(Writes, l.inboxOf(i.CommonName())),
+		grant(Reads, l.inquiries(i.Site, i.Node)), grant(Writes, l.testimonies(i.Site, i.Node)),
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *Store) settle(ctx context.Context, group []unit, out []Committed) ([]un
 	}
 	var open []unit
 	for _, u := range group {
-		again, rev, err := s.prepare(u.change, found[u.key], shut)
+		again, rev, err := s.prepare(u.change, u.given, found[u.key], shut)
 		if again.index = u.index; err != nil || rev != 0 {
 			out[u.index].Revision, out[u.index].Err = rev, err
 			continue
