@@ -122,6 +122,9 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	if !ok {
 		return deny("no link %q is declared", r.Link)
 	}
+	if why := a.older(r.Link); why != "" {
+		return deny("%s", why)
+	}
 	now := time.Now().UTC()
 	if r.Owner == q.Owner && r.State.Phase != link.Steady {
 		b := a.begunAs(r, declared) // begun before this try

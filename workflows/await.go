@@ -30,8 +30,14 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 	defer over.Stop()
 	// What is declared must not look older than the records: a node that has just
 	// joined would seem to leave.
-	if err := a.view.CatchUp(ctx); err != nil && ctx.Err() == nil {
+	err := a.view.CatchUp(ctx)
+	if err != nil && ctx.Err() == nil {
 		return nil, failure(err)
+	}
+	if err == nil {
+		if news := a.forgotten(q); len(news) > 0 {
+			return news, nil
+		}
 	}
 	stopping := activity.GetWorkerStopChannel(ctx)
 	due := ids // look at every link once, then at those that change
@@ -59,6 +65,17 @@ func (a *Activities) Await(ctx context.Context, q AwaitRequest) ([]News, error) 
 			due = sub.Take()
 		}
 	}
+}
+
+// forgotten is the links of which etcd knows less than was written before this call:
+// it was put back, or emptied. The view has just caught up with it.
+func (a *Activities) forgotten(q AwaitRequest) (news []News) {
+	for _, w := range q.Links {
+		if r, ok := a.view.Record(w.Link); !ok || r.Revision < w.Revision {
+			news = append(news, News{Link: w.Link, At: time.Now().UTC(), Gone: "etcd was put back or emptied: keyorch recover"})
+		}
+	}
+	return news
 }
 
 // look asks every due link for news, and says when to look at all of them

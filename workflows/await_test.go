@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,25 +122,30 @@ func TestAwaitReturnsOnNewsOnly(t *testing.T) {
 	})
 }
 
-// TestAwaitWaitsForItsView has a view that has not seen the workflow's own last
-// write: what it shows is older than what the workflow knows.
-func TestAwaitWaitsForItsView(t *testing.T) {
-	timeless(t, func(t *testing.T) {
-		w := newWorld(t, pair("a"))
-		w.owned("a", link.Staging)
-		w.locked(func() {
+// TestAwaitOnAnOlderEtcd has a view that has caught up, and shows less than the
+// workflow itself has written: etcd was put back, or emptied. The link is let go.
+func TestAwaitOnAnOlderEtcd(t *testing.T) {
+	for name, lose := range map[string]func(w *world){
+		"put back": func(w *world) {
 			old := w.records["a"]
 			old.Owner, old.Revision = "", old.Revision-1
 			w.shown["a"] = old
+		},
+		"emptied": func(w *world) { w.shown["a"] = link.Record{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			timeless(t, func(t *testing.T) {
+				w := newWorld(t, pair("a"))
+				w.owned("a", link.Staging)
+				w.locked(func() { lose(w) })
+				w.change(alive, "a-down1", "a-down2", "a-up") // they obey
+				x := w.await(t, w.activities(), "a")
+				if news := x.ended(t); len(news) != 1 || !strings.Contains(news[0].Gone, "keyorch recover") {
+					t.Errorf("the news is %+v", news)
+				}
+			})
 		})
-		w.change(alive, "a-down1", "a-down2", "a-up") // they obey
-		x := w.await(t, w.activities(), "a")
-		x.quiet(t, time.Minute, "the view is behind")
-		w.locked(func() { delete(w.shown, "a"); w.tell("a") })
-		if news := x.ended(t); news[0].Gone != "" || len(news[0].Reports) != 3 {
-			t.Errorf("the news is %+v", news)
-		}
-	})
+	}
 }
 
 // TestAwaitStopsWithItsWorker comes back empty-handed, so that another worker

@@ -90,7 +90,7 @@ func wantsMending(r link.Record, reports []keychain.Report) bool {
 	for _, report := range reports {
 		s = applied(s, link.Reported{Report: report})
 	}
-	return s.NeedsEpoch()
+	return s.NeedsEpoch() || s.Bereft(reports) != ""
 }
 
 // longestReturn is the longest time between two tries to take a node back that has

@@ -25,6 +25,16 @@ func (a *Activities) declared(t topology.Topology, id keychain.LinkID) (topology
 	return l, true
 }
 
+// older is why nobody may drive a link before a recovery, or empty: its nodes know
+// of more than the record. Reports come first, so that the record is not the older
+// one for having been looked at earlier.
+func (a *Activities) older(id keychain.LinkID) string {
+	reports := a.view.Reports(id)
+	r, _ := a.view.Record(id)
+	_, why := r.State.Behind(reports)
+	return why
+}
+
 // emergencyTime is how long a link waits for the campaign of an emergency to take it
 // over, before it takes back by itself what was staged for an excluded node.
 const emergencyTime = time.Minute
@@ -101,7 +111,7 @@ func (a *Activities) notNow(q BeginRequest, t topology.Topology, declared topolo
 		return Begun{Denied: fmt.Sprintf("there is nothing to abort: it is Steady on epoch %d", r.State.To.Epoch)}
 	case len(declared.Upstream) == 0 || len(declared.Downstream) == 0:
 		return Begun{Denied: "it has an empty side: nobody is declared there, or all are excluded"}
-	case q.Intent == ToMend && r.Owner != q.Owner && !r.State.NeedsEpoch():
+	case q.Intent == ToMend && r.Owner != q.Owner && !r.State.NeedsEpoch() && r.State.Bereft(a.view.Reports(r.Link)) == "":
 		return Begun{Denied: fmt.Sprintf("no sender of it needs another epoch than %d", r.State.To.Epoch)}
 	case q.Intent == ToRejoin && r.Owner != q.Owner && len(back(a.view, r)) == 0:
 		return Begun{Denied: "no quarantined node of it is back"}
