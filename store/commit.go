@@ -33,9 +33,8 @@ func (s *Store) Commit(ctx context.Context, changes []Change) ([]Committed, erro
 	return s.commit(ctx, changes, nil)
 }
 
-// commit is Commit. Given, unless it is nil, are the wrapped keys that stand for those
-// stored, by change.
-func (s *Store) commit(ctx context.Context, changes []Change, given []Keys) ([]Committed, error) {
+// commit is Commit. Given, unless it is nil, is what a recovery brings along, by change.
+func (s *Store) commit(ctx context.Context, changes []Change, given []brought) ([]Committed, error) {
 	out := make([]Committed, len(changes))
 	units, err := s.plan(ctx, changes, given, out)
 	if err != nil {
@@ -61,7 +60,7 @@ func (s *Store) commit(ctx context.Context, changes []Change, given []Keys) ([]C
 type unit struct {
 	index  int // in the call
 	change Change
-	given  Keys     // of a recovery: they win over those stored
+	given  brought
 	seen   excluded // when it was prepared; zero: it gives nobody a key
 	key    string
 	base   int64 // the revision in etcd, which Record.Revision need not be
@@ -73,7 +72,7 @@ type unit struct {
 
 // plan reads what is there and prepares every change. What can be told without
 // writing is put into out at once.
-func (s *Store) plan(ctx context.Context, changes []Change, given []Keys, out []Committed) ([]unit, error) {
+func (s *Store) plan(ctx context.Context, changes []Change, given []brought, out []Committed) ([]unit, error) {
 	keys := make([]string, len(changes))
 	for i, c := range changes {
 		keys[i] = s.keys.link(c.Record.Link)
@@ -96,7 +95,7 @@ func (s *Store) plan(ctx context.Context, changes []Change, given []Keys, out []
 			continue
 		}
 		seen[keys[i]] = true
-		var own Keys
+		var own brought
 		if given != nil {
 			own = given[i]
 		}
@@ -116,7 +115,7 @@ func (s *Store) plan(ctx context.Context, changes []Change, given []Keys, out []
 
 // prepare makes the unit of c, given what is stored. A revision says that c is
 // there already.
-func (s *Store) prepare(c Change, given Keys, e entry, shut excluded) (unit, int64, error) {
+func (s *Store) prepare(c Change, given brought, e entry, shut excluded) (unit, int64, error) {
 	id := c.Record.Link
 	if err := c.check(); err != nil {
 		return unit{}, 0, err
@@ -139,7 +138,7 @@ func (s *Store) prepare(c Change, given Keys, e entry, shut excluded) (unit, int
 		return unit{}, 0, fault.New(fault.Refused, "commit %s: turn and epoch never fall, and it is at turn %d, epoch %d",
 			id, old.Record.State.Turn, old.Record.State.Highest)
 	}
-	keys, err := c.keysFrom(old.Keys, given)
+	keys, err := c.keysFrom(old.Keys, given.keys)
 	if err != nil {
 		return unit{}, 0, err
 	}
@@ -154,6 +153,9 @@ func (s *Store) prepare(c Change, given Keys, e entry, shut excluded) (unit, int
 	}
 	if err == nil {
 		err = s.addNotes(&u, c, old)
+	}
+	if err == nil {
+		err = s.addBrought(&u, given)
 	}
 	if err == nil && (len(u.ops) >= maxNested || u.size > maxBytes) {
 		err = fault.New(fault.Invalid, "commit %s: the orders of its %d nodes do not fit into one transaction", id, len(doc.Sites))

@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -192,14 +193,31 @@ type Keys = map[keychain.Epoch]keychain.Wrapped
 type Rebuilt struct {
 	Change
 	Keys Keys
+	// Records go to the trail in the same transaction.
+	Records []audit.Record
+}
+
+// brought is what comes with a change of a recovery.
+type brought struct {
+	keys    Keys
+	records []audit.Record
+}
+
+func (s *Store) addBrought(u *unit, given brought) error {
+	n, err := s.note(given.records)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "recover %s", u.doc.Record.Link)
+	}
+	u.notes, u.size = u.notes.and(n), u.size+n.size()
+	return nil
 }
 
 // Recover writes records that were rebuilt, with their orders, as Commit does. A key
 // that nobody has any more is left out of record and orders (see link.Key).
 func (s *Store) Recover(ctx context.Context, rebuilt []Rebuilt) ([]Committed, error) {
-	changes, given := make([]Change, len(rebuilt)), make([]Keys, len(rebuilt))
+	changes, given := make([]Change, len(rebuilt)), make([]brought, len(rebuilt))
 	for i, r := range rebuilt {
-		changes[i], given[i] = r.Change, r.Keys
+		changes[i], given[i] = r.Change, brought{r.Keys, r.Records}
 	}
 	return s.commit(ctx, changes, given)
 }
