@@ -38,6 +38,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"identity": {house: []string{"keychain", "fault"}, outside: []string{"github.com/google/renameio/v2"}},
 	"link":     {house: []string{"keychain"}},
 	"recovery": {house: []string{"link", "keychain"}},
+	"backup":   {house: []string{"fault"}, outside: []string{"filippo.io/age"}},
 	// x/crypto: signatures and public keys of OpenSSH.
 	"approval": {house: []string{"keychain", "fault", "identity"}, outside: []string{"golang.org/x/crypto/ssh"}},
 	"topology": {house: []string{"keychain", "fault", "approval"}, outside: []string{"go.yaml.in/yaml/v3", "github.com/santhosh-tekuri/jsonschema/v6",

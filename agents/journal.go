@@ -144,6 +144,9 @@ func (j *Journal) fence(node keychain.NodeID, orders ...store.Order) error {
 		if before, ok := notes[o.Link]; !ok || before.turn <= o.Turn {
 			notes[o.Link] = n
 		}
+		if err == nil && kept.Turn == o.Turn && j.otherwise(node, o) {
+			continue
+		}
 		if err == nil && kept.Turn == o.Turn { // its keys were wrapped anew
 			if changes[o.Link] == nil {
 				changes[o.Link] = func(*entry) {}

@@ -74,6 +74,17 @@ func (j *Journal) lastOrder(node keychain.NodeID, link keychain.LinkID) (n order
 	return n, ok && err == nil, fault.Wrap(fault.Unavailable, err, "read the journal of %s", link)
 }
 
+// otherwise reports whether the order of the same Turn that was taken in asks for other
+// keys than o: one of the two was made on an older copy of etcd.
+func (j *Journal) otherwise(node keychain.NodeID, o store.Order) bool {
+	if _, fresh := j.note(node, o); !fresh {
+		return false
+	}
+	last, ok, err := j.lastOrder(node, o.Link)
+	return err == nil && ok && last.Turn == o.Turn &&
+		!rewrapped(store.Order{Turn: last.Turn, Accept: last.Accept, Send: last.Send}, o)
+}
+
 // links are those of node that the file knows of.
 func (j *Journal) links(node keychain.NodeID) (ids []keychain.LinkID, err error) {
 	from := string(node) + "/"

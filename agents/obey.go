@@ -137,9 +137,13 @@ func (a *attempt) obey(ctx context.Context) error {
 		return err
 	}
 	a.turn, a.book = kept.Turn, &ledger{s: a.session, link: o.Link, entry: kept}
-	if o.Turn < kept.Turn {
+	switch {
+	case o.Turn < kept.Turn:
 		a.look(ctx)
 		return fault.New(fault.Stale, "obey turn %d: turn %d has been obeyed", o.Turn, kept.Turn)
+	case a.Journal.otherwise(a.node.ID, o):
+		a.look(ctx)
+		return fault.New(fault.Stale, "obey turn %d: another order of that turn has been obeyed: etcd was put back", o.Turn)
 	}
 	if err := a.able(); err != nil {
 		return err

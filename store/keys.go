@@ -114,6 +114,9 @@ func (l layout) agent(site keychain.SiteID, node keychain.NodeID) string {
 	return l.root + "/agents/" + string(site) + "/" + string(node)
 }
 
+// restoring is there while a backup is being restored: see Store.Restore.
+func (l layout) restoring() string { return l.root + "/" + inRestoring }
+
 // inquiries and testimonies are those of a recovery: see Store.Inquire.
 func (l layout) recovery() span { return l.folder(inRecovery) }
 
@@ -250,6 +253,7 @@ const (
 	inApprovals    = "approvals"
 	inDuties       = "duties"
 	inRecovery     = "recovery"
+	inRestoring    = "restoring"
 )
 
 // What stands below approvals.

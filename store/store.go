@@ -76,6 +76,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		_ = s.Close() // the connection never worked
 		return nil, err
 	}
+	go s.noticePutBack()
 	return s, nil
 }
 

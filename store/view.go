@@ -41,6 +41,8 @@ type View struct {
 	broken   map[string]error
 	// rev is up to where the facts and the topology are current.
 	rev struct{ facts, topology int64 }
+	// loads is how often they were read as a whole.
+	loads struct{ facts, topology int }
 	// moved is closed, and replaced, when rev rises.
 	moved chan struct{}
 	subs  map[*Subscription]struct{}
@@ -159,9 +161,17 @@ func (v *View) askOnDemand() {
 // the topology too: its two watches need not be equally far. Faults: Unavailable,
 // Refused; and ctx's error when it ends first.
 func (v *View) CatchUp(ctx context.Context) error {
+	v.mu.RLock()
+	seen := max(v.rev.facts, v.rev.topology)
+	v.mu.RUnlock()
 	resp, err := v.s.get(ctx, v.s.keys.topologyRevision(), clientv3.WithCountOnly())
 	if err != nil {
 		return v.s.failed(ctx, err, "ask etcd how far it is")
+	}
+	if resp.Header.Revision < seen { // it has gone back
+		if err := v.reread(ctx, resp.Header.Revision); err != nil {
+			return err
+		}
 	}
 	return v.WaitRevision(ctx, resp.Header.Revision)
 }

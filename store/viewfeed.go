@@ -54,6 +54,7 @@ func (f factsFollower) load(entries []entry, rev int64) {
 		v.put(e, &n)
 	}
 	v.rev.facts = rev
+	v.loads.facts++
 	v.tell(n)
 }
 
@@ -270,6 +271,7 @@ func (f topologyFollower) load(entries []entry, rev int64) {
 	for _, e := range entries {
 		f.put(e)
 	}
+	v.loads.topology++
 	f.done(rev)
 }
 

@@ -180,3 +180,24 @@ func (s *Stack) Provision(ctx context.Context, t topology.Topology) error {
 	}
 	return wiring.Provision(ctx, operator, t.Without(excluded), inUse, agents)
 }
+
+// EnrolAgain lets everybody into etcd who has a certificate of this stack, and the
+// agents of sites, after etcd was emptied or put back: as "keyorch bootstrap" and
+// "keyorch enroll" do.
+func (s *Stack) EnrolAgain(ctx context.Context, sites []topology.Site) error {
+	if s.plain {
+		return nil
+	}
+	return s.asRoot(ctx, func(root *store.Store) error {
+		who := []identity.Identity{{Role: identity.Worker}, {Role: identity.Operator}, {Role: identity.Auditor}}
+		for _, site := range sites {
+			who = append(who, identity.OfSite(site.Name))
+		}
+		for _, i := range who {
+			if err := s.letIn(ctx, root, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
