@@ -64,6 +64,7 @@ var allowed = map[string]struct{ house, outside []string }{
 var requirements = []string{
 	"charm.land/bubbletea/v2",
 	"charm.land/lipgloss/v2",
+	"filippo.io/age",
 	"github.com/cenkalti/backoff/v5",
 	"github.com/google/renameio/v2",
 	"github.com/hashicorp/vault/api",

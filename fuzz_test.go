@@ -19,6 +19,7 @@ var outside = map[string]string{
 	"approval":               "signatures of ssh-keygen, statements, rules and votes",
 	"agents":                 "the journal on the agent's disk",
 	"audit":                  "inboxes, blocks, exports and public keys",
+	"backup":                 "backups, as files",
 	"devices/bird":           "BIRD's answers, and the journal of a link's keys",
 	"devices/exec":           "what programs print",
 	"devices/frr":            "vtysh's answers, and FRR's configuration",
