@@ -113,12 +113,13 @@ func (b *builder) steady(e keychain.Epoch) Verdict {
 
 // switching has every sender confirm that it uses to, before from goes.
 func (b *builder) switching(from, to keychain.Epoch) Verdict {
-	for _, e := range []keychain.Epoch{from, to} {
-		if _, known := b.serial[e]; !known {
-			return b.numberless(e)
-		}
+	if _, known := b.serial[to]; !known {
+		return b.numberless(to)
 	}
 	f, t := b.key(from), b.key(to)
+	if _, known := b.serial[from]; !known { // it is on its way out, and no node was told of it last
+		f.Serial, f.Bare = beside(t.Serial, from > to), true
+	}
 	for _, n := range b.down { // then there is no way back to it
 		f.Bare = f.Bare || !b.accepts(n, from)
 	}
@@ -136,6 +137,20 @@ func (b *builder) switching(from, to keychain.Epoch) Verdict {
 	}
 	return b.verdict(InFlight, s, why, fmt.Sprintf("keyorch rotate %s", b.c.Link))
 }
+
+// beside is a neighbour of s: the one after it, or the one before.
+func beside(s keychain.Serial, after bool) keychain.Serial {
+	if after {
+		return s.Next()
+	}
+	if s == 0 {
+		return lastSerial
+	}
+	return s - 1
+}
+
+// lastSerial is the one before zero (see keychain.Serial).
+const lastSerial keychain.Serial = 1<<32 - 257
 
 func (b *builder) numberless(e keychain.Epoch) Verdict {
 	return b.held(fmt.Sprintf("no journal has the wire numbers of epoch %d", e),

@@ -29,7 +29,7 @@ because Temporal was away, begins within a minute of its time or not at all.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.scheduleSetVerb(), a.scheduleListVerb(), a.scheduleShowVerb(), a.scheduleNextVerb(),
-		a.scheduleRunVerb(), a.schedulePauseVerb(), a.scheduleResumeVerb(), a.scheduleDeleteVerb())
+		a.scheduleRunVerb(), a.schedulePauseVerb(), a.scheduleResumeVerb(), a.scheduleDeleteVerb(), a.scheduleRestoreVerb())
 	return c
 }
 
