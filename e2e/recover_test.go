@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func (w *world) inEachPhase() (revive func()) {
 }
 
 // data is a part of the stack's data directory.
-func (w *world) data(part string) string { return filepath.Join(w.Lab.Dir, "data", part) }
+func (w *world) data(part string) string { return filepath.Join(w.Lab.Stack.Data, part) }
 
 // disaster stops the servers, changes what they keep, and starts them again.
 func (w *world) disaster(change func()) {
@@ -79,11 +80,25 @@ func (w *world) disaster(change func()) {
 	w.stopView()
 	must(w.t, w.Lab.Stack.Stop(w.t.Context()))
 	change()
-	var err error
-	w.Lab.Stack, err = devstack.Start(w.t.Context(), devstack.Options{Data: filepath.Join(w.Lab.Dir, "data")})
+	stack, err := devstack.Start(w.t.Context(), devstack.Options{Data: w.Lab.Stack.Data})
 	must(w.t, err)
+	w.Lab.Stack = stack
 	must(w.t, w.Lab.Stack.EnrolAgain(w.t.Context(), w.topo.Sites))
 	w.look()
+}
+
+// withoutTemporal moves what the servers keep to another place, without Temporal's
+// database: SQLite, in this process, does not let go of a file's name.
+func (w *world) withoutTemporal() {
+	w.t.Helper()
+	before := w.Lab.Stack.Data
+	w.Lab.Stack.Data = before + "-again"
+	must(w.t, exec.Command("cp", "-a", before, w.Lab.Stack.Data).Run())
+	files, err := filepath.Glob(w.data("temporal*"))
+	must(w.t, err)
+	for _, f := range files {
+		must(w.t, os.Remove(f))
+	}
 }
 
 // supervise starts the worker and the agents again, which end when etcd has no user for
@@ -184,9 +199,7 @@ func TestEtcdEmptied(t *testing.T) {
 			w.disaster(func() {
 				w.emptied()
 				if both {
-					for _, part := range []string{"temporal.db", "temporal.db-wal", "temporal.db-shm", "temporal.ready"} {
-						_ = os.Remove(w.data(part))
-					}
+					w.withoutTemporal()
 				}
 			})
 			revive()
@@ -292,9 +305,9 @@ func TestBackupIsRestored(t *testing.T) {
 	w.stopView()
 	must(t, w.Lab.Stack.Stop(t.Context()))
 	w.emptied()
-	var err error
-	w.Lab.Stack, err = devstack.Start(t.Context(), devstack.Options{Data: filepath.Join(w.Lab.Dir, "data")})
+	stack, err := devstack.Start(t.Context(), devstack.Options{Data: w.Lab.Stack.Data})
 	must(t, err)
+	w.Lab.Stack = stack
 
 	whole, err := os.ReadFile(file)
 	must(t, err)

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -54,6 +56,9 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 		return err
 	}
 	f.load(entries, rev)
+	var seen atomic.Int64
+	seen.Store(rev)
+	go s.noticePutBack(ctx, sp, &seen, cancel)
 	opts := []clientv3.OpOption{clientv3.WithRange(sp.to), clientv3.WithRev(rev + 1), clientv3.WithProgressNotify()}
 	for resp := range s.client.Watch(ctx, sp.from, opts...) {
 		if err := resp.Err(); err != nil {
@@ -75,8 +80,17 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 			now = ev.Kv.ModRevision
 		}
 		rev = now
+		seen.Store(rev)
 		f.apply(changes, rev)
 		wait.reset()
 	}
 	return fault.New(fault.Unavailable, "watch %s in etcd: the watch ended", sp.from)
+}
+
+// progress asks etcd to tell every watch of this Store which revision it has
+// reached. An idle watch does not hear of it otherwise.
+func (s *Store) progress(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), time.Second)
+	defer cancel()
+	_ = s.client.RequestProgress(ctx) // asked again by whoever still waits
 }

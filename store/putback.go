@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -10,58 +12,74 @@ import (
 
 // An etcd that was put back from an older copy, or emptied, counts its revisions from
 // there on. The client resumes its watches at revisions that are yet to come, and hears
-// nothing. So etcd is asked how far its watches are whenever a connection comes back,
-// and from time to time: one that is told a lower revision than it had reads all anew
-// (see followOnce).
+// nothing until etcd has got there. So whoever follows a span asks etcd how far it is,
+// whenever the connection comes back and from time to time: one that has seen more than
+// there is reads all anew.
 
 // howFarEvery is how often etcd is asked with nothing the matter.
 const howFarEvery = 30 * time.Second
 
-// noticePutBack asks until the store is closed.
-func (s *Store) noticePutBack() {
-	tick := time.NewTicker(howFarEvery)
-	defer tick.Stop()
-	back := make(chan struct{}, 1)
-	go s.reconnections(back)
-	for {
-		select {
-		case <-s.life.Done():
-			return
-		case <-tick.C:
-			s.progress(s.life)
-		case <-back:
-			// Watches come back one after the other.
-			for _, wait := range []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, time.Second, 2 * time.Second} {
-				select {
-				case <-s.life.Done():
-					return
-				case <-time.After(wait):
-					s.progress(s.life)
-				}
-			}
-		}
-	}
+// doubt is a signal to all who follow that etcd may have gone back.
+type doubt struct {
+	mu   sync.Mutex
+	next chan struct{} // closed, and replaced, with each
 }
 
-// reconnections says whenever the connection is there again.
-func (s *Store) reconnections(back chan<- struct{}) {
+func (d *doubt) wait() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.next == nil {
+		d.next = make(chan struct{})
+	}
+	return d.next
+}
+
+func (d *doubt) raise() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.next != nil {
+		close(d.next)
+	}
+	d.next = make(chan struct{})
+}
+
+// noticeReconnections raises doubt whenever the connection is there again, until the
+// store is closed.
+func (s *Store) noticeReconnections() {
 	conn := s.client.ActiveConnection()
 	for state := conn.GetState(); conn.WaitForStateChange(s.life, state); {
 		if state = conn.GetState(); state == connectivity.Ready {
-			select {
-			case back <- struct{}{}:
-			default:
-			}
+			s.doubts.raise()
 		}
 	}
 }
 
-// progress asks etcd to tell every watch of this Store which revision it has
-// reached. An idle watch does not hear of it otherwise.
-func (s *Store) progress(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), time.Second)
-	defer cancel()
-	_ = s.client.RequestProgress(ctx) // asked again by whoever still waits
+// noticePutBack calls anew, once, when etcd is found to be behind what was seen of sp.
+func (s *Store) noticePutBack(ctx context.Context, sp span, seen *atomic.Int64, anew func()) {
+	tick := time.NewTicker(howFarEvery)
+	defer tick.Stop()
+	doubted := s.doubts.wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-doubted:
+		}
+		doubted = s.doubts.wait()
+		wait := backoff{}
+		for {
+			known := seen.Load() // before the question: then less is less for sure
+			resp, err := s.get(ctx, sp.from, clientv3.WithCountOnly())
+			if err == nil && resp.Header.GetRevision() < known {
+				anew()
+				return
+			}
+			if err == nil || !wait.sleep(ctx) {
+				break
+			}
+		}
+	}
 }
 
 // reread waits until the parts of the view that are further than etcd is have been
@@ -72,6 +90,7 @@ func (v *View) reread(ctx context.Context, rev int64) error {
 	v.mu.RLock()
 	facts, topology, before := v.rev.facts > rev, v.rev.topology > rev, v.loads
 	v.mu.RUnlock()
+	v.s.doubts.raise()
 	for {
 		v.mu.RLock()
 		done := (!facts || v.loads.facts > before.facts) && (!topology || v.loads.topology > before.topology)
@@ -79,7 +98,6 @@ func (v *View) reread(ctx context.Context, rev int64) error {
 		if done {
 			return nil
 		}
-		v.askHowFar()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

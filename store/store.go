@@ -48,6 +48,7 @@ type Store struct {
 	end  context.CancelFunc
 	// leasing holds the right to look at lease.
 	leasing chan struct{}
+	doubts  doubt
 	lease   *lease
 }
 
@@ -76,7 +77,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		_ = s.Close() // the connection never worked
 		return nil, err
 	}
-	go s.noticePutBack()
+	go s.noticeReconnections()
 	return s, nil
 }
 
