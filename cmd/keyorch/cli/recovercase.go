@@ -15,14 +15,14 @@ import (
 	"github.com/keyorch/keyorch/store"
 )
 
-// evidence is a case, and the wrapped keys that came with it.
-type evidence struct {
+// dossier is a case, and the wrapped keys that came with it.
+type dossier struct {
 	recovery.Case
 	keys store.Keys
 }
 
 // cases puts together what is known of each link.
-func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]evidence, error) {
+func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]dossier, error) {
 	records, stored, err := r.store.Stored(ctx)
 	if err != nil && !fault.Is(err, fault.Mismatch) {
 		return nil, err
@@ -34,9 +34,9 @@ func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]evidence,
 		}
 	}
 	now := time.Now().UTC()
-	var cases []evidence
+	var cases []dossier
 	for _, l := range r.chosen() {
-		e := evidence{keys: store.Keys{}, Case: recovery.Case{
+		e := dossier{keys: store.Keys{}, Case: recovery.Case{
 			Link: l.Name, Upstream: l.Upstream, Downstream: l.Downstream, Record: records[l.Name], Without: r.lonely, At: now,
 		}}
 		maps.Copy(e.keys, stored[l.Name])
@@ -52,7 +52,7 @@ func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]evidence,
 
 // keep takes the wrapped keys of journals, those of the latest order last: they win
 // over those stored, and a key that was wrapped anew over how it was wrapped before.
-func (e *evidence) keep(said []store.Testimony) {
+func (e *dossier) keep(said []store.Testimony) {
 	said = slices.Clone(said)
 	slices.SortStableFunc(said, func(a, b store.Testimony) int { return int(int64(a.Turn) - int64(b.Turn)) })
 	for _, t := range said {
@@ -105,7 +105,7 @@ func told(v recovery.Verdict) rescued {
 const mostAtOnce = 1000
 
 // write writes the records that were rebuilt, and to the trail what was decided.
-func (r *rescue) write(ctx context.Context, cases []evidence, results []rescued) error {
+func (r *rescue) write(ctx context.Context, cases []dossier, results []rescued) error {
 	var due []int
 	var others []audit.Record
 	for i, x := range results {
@@ -140,7 +140,7 @@ func (r *rescue) write(ctx context.Context, cases []evidence, results []rescued)
 	return nil
 }
 
-func (r *rescue) rebuilt(e evidence, x rescued) store.Rebuilt {
+func (r *rescue) rebuilt(e dossier, x rescued) store.Rebuilt {
 	s := x.verdict.Record.State
 	out := store.Rebuilt{
 		Change:  store.Change{Record: x.verdict.Record, Sites: map[keychain.NodeID]keychain.SiteID{}},
