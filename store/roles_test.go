@@ -54,19 +54,25 @@ func TestRolesAreExactlyThese(t *testing.T) {
 			reads and writes /keyorch/v1/observations/dc2/*
 			reads /keyorch/v1/orders/dc2/*
 			reads /keyorch/v1/topology/node/dc2/*
-			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2/*`,
+			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2/*
+			reads /keyorch/v1/recovery/inquiries/dc2/*
+			writes /keyorch/v1/recovery/testimonies/dc2/*`,
 		"keyorch-agent-3.dc2": `keyorch-agent-3.dc2
 			reads and writes /keyorch/v1/agents/dc2/*
 			reads and writes /keyorch/v1/observations/dc2/*
 			reads /keyorch/v1/orders/dc2/*
 			reads /keyorch/v1/topology/node/dc2/*
-			writes /keyorch/v1/trail/inbox/keyorch-agent-3.dc2/*`,
+			writes /keyorch/v1/trail/inbox/keyorch-agent-3.dc2/*
+			reads /keyorch/v1/recovery/inquiries/dc2/*
+			writes /keyorch/v1/recovery/testimonies/dc2/*`,
 		"keyorch-agent.dc2.spine1": `keyorch-agent.dc2.spine1
 			reads and writes /keyorch/v1/agents/dc2/spine1
 			reads and writes /keyorch/v1/observations/dc2/spine1/*
 			reads /keyorch/v1/orders/dc2/spine1/*
 			reads /keyorch/v1/topology/node/dc2/spine1
-			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2.spine1/*`,
+			writes /keyorch/v1/trail/inbox/keyorch-agent.dc2.spine1/*
+			reads /keyorch/v1/recovery/inquiries/dc2/spine1/*
+			writes /keyorch/v1/recovery/testimonies/dc2/spine1/*`,
 		"root": "root",
 	} {
 		i, err := identity.ParseCommonName(cn)
