@@ -157,6 +157,9 @@ func (c *consents) begins(id string, change func(*workflows.CampaignRequest)) ca
 		Name: fmt.Sprintf("rotate-past-%d", time.Now().UnixNano()), Kind: campaign.Rotation, Selection: campaign.Selection{Links: []keychain.LinkID{"dc1-dc2"}},
 		IgnoreWindows: true, Approval: id, By: "nobody", Reason: "forced",
 	}
+	if a, ok := c.view.Asked(id); ok {
+		q.Policy = a.Request.Plan.Policy
+	}
 	if change != nil {
 		change(&q)
 	}
@@ -296,7 +299,11 @@ func TestApprovals(t *testing.T) {
 	c.run("TestDeniedWeakenedRule", c.weakened)
 	c.run("TestDeniedPolicyThatNobodyApproved", c.policies)
 	c.run("rejected and expired", c.rejected)
-	c.noLoss()
+	for _, id := range []keychain.LinkID{"dc1-dc3", "dc3-dc1"} { // the node that was shut out is not on them
+		if s := c.Lab.Network.Stats(id); s.Sent == 0 || s.Lost.Total() > 0 || s.Reused > 0 {
+			t.Errorf("%s: %+v", id, s)
+		}
+	}
 }
 
 // keysOf wants a link on an epoch.
