@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"math"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -63,11 +62,9 @@ func (s *Store) Try(ctx context.Context, g Grant) error {
 	if g.To != "" {
 		key = strings.TrimSuffix(g.From, "/") + "/" + nobody
 	}
-	// etcd looks at the rights for both branches before it compares anything, and no
-	// key was ever written so often. The other branch has a right of its own to be
-	// looked at: none.
-	never := clientv3.Compare(clientv3.Version(key), "=", math.MaxInt64)
-	_, err := s.client.Txn(ctx).If(never).Then(clientv3.OpPut(key, "")).Commit()
+	// etcd looks at the rights for both branches before it takes one, and without a condition it
+	// takes the first, which does nothing. A condition would have to be read, and not everybody who writes may read.
+	_, err := s.client.Txn(ctx).Else(clientv3.OpPut(key, "")).Commit()
 	return s.tried(ctx, err, g)
 }
 

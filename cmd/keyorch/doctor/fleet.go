@@ -29,6 +29,14 @@ func (p Patient) fleet(ctx context.Context, s *store.Store, me person) []Finding
 		}
 		f.judge(&a, p.Version)
 	})
+	p.within(ctx, func(ctx context.Context) {
+		head, err := s.Trail().Head(ctx)
+		if err != nil {
+			a.failed("audit trail", err)
+			return
+		}
+		judgeTrail(&a, head, p.Now())
+	})
 	return a.found
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
@@ -99,6 +100,23 @@ func TestRightsAndKeys(t *testing.T) {
 		judged(t, want, func(a *about) { judgeKEKs(a, dc2, "open", 2, answers) }, Fail, want)
 	}
 	judged(t, "all", func(a *about) { judgeKEKs(a, dc2, "open", 2, nil) }, OK, "all 2")
+}
+
+func TestTrails(t *testing.T) {
+	for _, c := range []struct {
+		head  audit.Head
+		state State
+		words string
+	}{
+		{audit.Head{}, Warn, "none yet"},
+		{audit.Head{Seq: 5, Segment: audit.Segment{At: noon.Add(-time.Minute)}}, OK, "signed"},
+		{audit.Head{Seq: 5, Segment: audit.Segment{At: noon.Add(-time.Hour)}}, Warn, "nobody has signed it for 60 minutes"},
+		{audit.Head{Seq: 5, Signed: 5, SignedAt: noon.Add(-10 * time.Minute)}, OK, "signed"},
+		{audit.Head{Seq: 5, Signed: 5, SignedAt: noon.Add(-20 * time.Minute)}, Warn, "for 20 minutes"},
+		{audit.Head{Seq: 5, Signed: 5, SignedAt: noon, Breaks: []audit.Break{{At: noon, What: "record 3 is missing"}}}, Warn, "record 3 is missing"},
+	} {
+		judged(t, c.words, func(a *about) { judgeTrail(a, c.head, noon) }, c.state, c.words)
+	}
 }
 
 func TestWorkers(t *testing.T) {
