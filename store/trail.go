@@ -180,3 +180,40 @@ func (t Trail) pages(ctx context.Context, sp span, see func(entry) error) error 
 		}
 	}
 }
+
+// MayArchive is Refused unless this side may take records out of the trail.
+func (t Trail) MayArchive(ctx context.Context) error {
+	if err := t.s.Try(ctx, grant(Writes, t.s.keys.blocks())); err != nil {
+		return fault.Wrap(fault.Of(err), err, "take records out of the trail: use the certificate of root")
+	}
+	return nil
+}
+
+// Archive takes out the records up to a checkpoint, and the checkpoints before it, in one
+// transaction, and says so in the trail with record. The checkpoint stays: what follows is anchored
+// to it. Faults: Refused when the trail is not at least at the checkpoint, or was archived beyond it.
+func (t Trail) Archive(ctx context.Context, c audit.Checkpoint, record audit.Record) error {
+	n, err := t.s.note([]audit.Record{record})
+	if err != nil {
+		return err
+	}
+	blocks, checkpoints := t.s.keys.blocks(), t.s.keys.checkpoints()
+	wait := backoff{}
+	for range touches {
+		h, err := t.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if c.Seq <= h.Archived || c.Seq > h.Signed {
+			return fault.New(fault.Refused, "take records out of the trail: it is archived up to record %d and signed up to %d, and the checkpoint is of %d", h.Archived, h.Signed, c.Seq)
+		}
+		h.Archived = c.Seq
+		_, err = t.write(ctx, h, append(t.s.inbox(n),
+			clientv3.OpDelete(blocks.from, clientv3.WithRange(t.s.keys.block(c.Seq+1))),
+			clientv3.OpDelete(checkpoints.from, clientv3.WithRange(t.s.keys.checkpoint(c.Number)))))
+		if !fault.Is(err, fault.Stale) || !wait.sleep(ctx) {
+			return err
+		}
+	}
+	return fault.New(fault.Unavailable, "take records out of the trail: its head changes all the time")
+}

@@ -20,7 +20,7 @@ import (
 func (a *app) auditVerb() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
-		Short: "Show, export and verify the audit trail",
+		Short: "Show, export, verify and archive the audit trail",
 		Long: `The audit trail says who did what and when: verbs of persons, phases of links with
 everybody's confirmations, refusals, repairs, exclusions, enrolments. Who acted is the
 name in the certificate that etcd saw. The records are a chain of hashes, and its end
@@ -29,7 +29,7 @@ out by "audit verify", offline, in any export.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.auditShowVerb(), a.auditExportVerb(), a.auditVerifyVerb(), a.auditEvidenceVerb(), a.auditKeyVerb())
+	c.AddCommand(a.auditShowVerb(), a.auditExportVerb(), a.auditVerifyVerb(), a.auditEvidenceVerb(), a.auditKeyVerb(), a.auditArchiveVerb())
 	return c
 }
 
