@@ -110,7 +110,7 @@ func (c *clinic) healthy(t *testing.T) {
 			t.Errorf("%s", said)
 		}
 	}
-	c.visit("healthy "+dc1, 0, nil, c.dirs[dc1], []string{"--site", "dc1"}, " 0 to look at, 0 failed", "all 4 that keyorch-agent.dc1 needs")
+	c.visit("healthy "+dc1, 0, nil, c.dirs[dc1], []string{"--site", "dc1"}, " 0 to look at, 0 failed", "all 7 that keyorch-agent.dc1 needs")
 	var x struct {
 		Checks  []doctor.Finding
 		Healthy bool
