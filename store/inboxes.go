@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -52,6 +53,11 @@ func (t Trail) Inbox(ctx context.Context, after int64, take func([]audit.Waiting
 // watch takes what is written from a revision on, until something fails.
 func (t Trail) watch(ctx context.Context, from int64, take func([]audit.Waiting) error) error {
 	sp := t.s.keys.inboxes()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var seen atomic.Int64
+	seen.Store(from - 1)
+	go t.s.noticePutBack(ctx, sp, &seen, cancel)
 	for resp := range t.s.client.Watch(ctx, sp.from, clientv3.WithRange(sp.to), clientv3.WithRev(from), clientv3.WithFilterDelete()) {
 		if err := resp.Err(); errors.Is(err, rpctypes.ErrCompacted) {
 			return err
@@ -61,6 +67,7 @@ func (t Trail) watch(ctx context.Context, from int64, take func([]audit.Waiting)
 		var entries []entry
 		for _, ev := range resp.Events {
 			entries = append(entries, entry{key: string(ev.Kv.Key), value: ev.Kv.Value, mod: ev.Kv.ModRevision})
+			seen.Store(ev.Kv.ModRevision)
 		}
 		if err := t.take(entries, take); err != nil {
 			return err

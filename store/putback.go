@@ -82,18 +82,15 @@ func (s *Store) noticePutBack(ctx context.Context, sp span, seen *atomic.Int64, 
 	}
 }
 
-// reread waits until the parts of the view that are further than etcd is have been
-// read anew: etcd was put back. It fails as WaitRevision does.
-func (v *View) reread(ctx context.Context, rev int64) error {
+// reread waits until the parts of the view that were further than etcd is have been
+// read anew, which read says: etcd was put back. It fails as WaitRevision does.
+func (v *View) reread(ctx context.Context, read func() bool) error {
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
-	v.mu.RLock()
-	facts, topology, before := v.rev.facts > rev, v.rev.topology > rev, v.loads
-	v.mu.RUnlock()
 	v.s.doubts.raise()
 	for {
 		v.mu.RLock()
-		done := (!facts || v.loads.facts > before.facts) && (!topology || v.loads.topology > before.topology)
+		done := read()
 		v.mu.RUnlock()
 		if done {
 			return nil

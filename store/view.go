@@ -162,14 +162,18 @@ func (v *View) askOnDemand() {
 // Refused; and ctx's error when it ends first.
 func (v *View) CatchUp(ctx context.Context) error {
 	v.mu.RLock()
-	seen := max(v.rev.facts, v.rev.topology)
+	seen, loads := v.rev, v.loads
 	v.mu.RUnlock()
 	resp, err := v.s.get(ctx, v.s.keys.topologyRevision(), clientv3.WithCountOnly())
 	if err != nil {
 		return v.s.failed(ctx, err, "ask etcd how far it is")
 	}
-	if resp.Header.Revision < seen { // it has gone back
-		if err := v.reread(ctx, resp.Header.Revision); err != nil {
+	now := resp.Header.Revision
+	if now < seen.facts || now < seen.topology { // it has gone back
+		read := func() bool {
+			return (now >= seen.facts || v.loads.facts > loads.facts) && (now >= seen.topology || v.loads.topology > loads.topology)
+		}
+		if err := v.reread(ctx, read); err != nil {
 			return err
 		}
 	}
