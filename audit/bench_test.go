@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -69,7 +70,7 @@ func writeLong(w io.Writer, s *signer, n int) error {
 		fmt.Fprintf(&buf, `{"seq":%d,"hash":"%s","body":%s}`+"\n", i, hash, body)
 		if i%block == 0 || i == n {
 			c = audit.Checkpoint{Number: c.Number + 1, Segment: segment.ID, Seq: uint64(i), Hash: hash, At: time.Now().UTC(), Key: s.Name()}
-			signed, _ := s.Sign(nil, c.Statement()) //nolint:staticcheck // it uses none
+			signed, _ := s.Sign(context.Background(), c.Statement())
 			c.Version, c.Signature = 1, signed.Value
 			line, _ := json.Marshal(map[string]any{"checkpoint": c})
 			buf.Write(append(line, '\n'))

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -105,14 +106,14 @@ func TestABreakIsFoundAndNotPaperedOver(t *testing.T) {
 		live   bool // the scribe runs meanwhile
 	}{
 		{"the head is put back", func(l *ledger) {
-			h, _ := l.Head(nil) //nolint:staticcheck // it uses none
+			h, _ := l.Head(context.Background())
 			h.Seq, h.Signed = 3, 3
 			l.rev++
 			l.head, _ = json.Marshal(h)
 			l.headAt = l.rev
 		}, "the head", false},
 		{"the head is put back while it runs", func(l *ledger) {
-			h, _ := l.Head(nil) //nolint:staticcheck // it uses none
+			h, _ := l.Head(context.Background())
 			h.Seq, h.Signed = 3, 3
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -122,7 +123,7 @@ func TestABreakIsFoundAndNotPaperedOver(t *testing.T) {
 		}, "the head was put back: it is at record 3, and was at 25", true},
 		{"the head is deleted", func(l *ledger) { l.head, l.headAt = nil, 0 }, "the head is missing", false},
 		{"the head is garbage", func(l *ledger) { l.head = []byte("{") }, "the head cannot be read", false},
-		{"the last block is deleted", func(l *ledger) { b, _, _ := l.Ends(nil); delete(l.blocks, b.First) }, "the last block ends with record", false}, //nolint:staticcheck // it uses none
+		{"the last block is deleted", func(l *ledger) { b, _, _ := l.Ends(context.Background()); delete(l.blocks, b.First) }, "the last block ends with record", false},
 		{"the first block is deleted", func(l *ledger) { delete(l.blocks, 1) }, "are missing", false},
 		{"a block is garbage", func(l *ledger) { l.blocks[1] = []byte("x") }, "cannot be read", false},
 		{"a block is changed", func(l *ledger) {

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -134,7 +135,7 @@ func forge(line int, by *signer) func([]string) []string {
 		if err := json.Unmarshal([]byte(l[line]), &c); err != nil {
 			panic(err)
 		}
-		s, _ := by.Sign(nil, c.Checkpoint.Statement()) //nolint:staticcheck // it uses none
+		s, _ := by.Sign(context.Background(), c.Checkpoint.Statement())
 		c.Checkpoint.Signature = s.Value
 		b, _ := json.Marshal(c)
 		l[line] = string(b) + "\n"
