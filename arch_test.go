@@ -47,7 +47,7 @@ var allowed = map[string]struct{ house, outside []string }{
 	"audit":       {house: []string{"link", "keychain", "fault"}},
 	"evidence":    {house: []string{"approval", "audit", "entitlement", "identity", "link", "keychain", "fault"}},
 	"entitlement": {house: []string{"audit", "identity", "link", "keychain"}},
-	"notify":      {house: []string{"campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/cenkalti/backoff/v5"}},
+	"notify":      {house: []string{"approval", "campaign", "link", "keychain", "fault", "topology"}, outside: []string{"github.com/cenkalti/backoff/v5"}},
 	"custody":     {house: []string{"keychain", "secret", "fault", "identity"}, outside: []string{"github.com/hashicorp/vault/api", "github.com/cenkalti/backoff/v5"}},
 	"store":       {house: []string{"approval", "audit", "campaign", "link", "keychain", "fault", "identity", "topology"}, outside: []string{"go.etcd.io/etcd", "google.golang.org/grpc", "github.com/cenkalti/backoff/v5", "golang.org/x/sync"}},
 	"sealing":     {house: []string{"fault"}, outside: []string{"go.temporal.io/sdk", "go.temporal.io/api", "google.golang.org/protobuf"}},

@@ -6,6 +6,7 @@ import (
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
 )
 
 // Type is the Prometheus type of a metric.
@@ -56,6 +57,9 @@ const (
 	nameRotating    = "keyorch_rotation_seconds"
 	nameBatchLinks  = "keyorch_batch_links"
 	nameCommitLinks = "keyorch_commit_links"
+	nameNotices     = "keyorch_notifications_total"
+	nameWaiting     = "keyorch_notifications_waiting"
+	nameFailing     = "keyorch_webhooks_failing"
 	nameEtcd        = "keyorch_etcd_request_seconds"
 	nameVault       = "keyorch_vault_request_seconds"
 
@@ -77,9 +81,26 @@ func WorkerDeclarations() []Declaration {
 			Help: "Links in each batch that this worker began."},
 		{Name: nameCommitLinks, Type: Histogram, Buckets: sizes(),
 			Help: "Links whose records this worker wrote in one call to the store."},
+		{Name: nameNotices, Type: Counter, Labels: []Label{{"format", formats()}, {"outcome", noticeOutcomes()}},
+			Help: "Attempts to tell a webhook of an event that it took (delivered) or did not take (failed), and events that were given up (dropped), by the worker that tells them."},
+		{Name: nameWaiting, Type: Gauge, Labels: []Label{{"format", formats()}},
+			Help: "Events that wait to be taken by webhooks, on the worker that tells them."},
+		{Name: nameFailing, Type: Gauge, Labels: []Label{{"format", formats()}},
+			Help: "Webhooks that take nothing now, on the worker that tells them."},
 		etcdDeclaration(), vaultDeclaration(),
 	})
 }
+
+func formats() []string { return words(topology.Formats()...) }
+
+// The outcomes of telling a webhook.
+const (
+	noticeDelivered = "delivered"
+	noticeFailed    = "failed"
+	noticeDropped   = "dropped"
+)
+
+func noticeOutcomes() []string { return []string{noticeDelivered, noticeFailed, noticeDropped} }
 
 // AgentDeclarations is every metric of keyorch's own that an agent has which
 // drives these kinds of devices.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
+	"github.com/keyorch/keyorch/topology"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -117,6 +118,7 @@ const referenceAlerts = `
 | a campaign waits for a person | ` + "`max(keyorch_campaigns{state=\"paused\"}) > 0`" + ` |
 | nodes that nobody serves | ` + "`max(keyorch_nodes{present=\"false\"}) > 0`" + ` for 10 minutes |
 | devices refuse orders | ` + "`sum by (kind, fault) (rate(keyorch_device_faults_total[15m])) > 0`" + ` |
+| webhooks take nothing | ` + "`max(keyorch_webhooks_failing) > 0`" + ` for 10 minutes |
 | no worker looks for work | ` + "`absent(temporal_num_pollers{poller_type=\"workflow_task\"})`" + ` |
 `
 
@@ -136,6 +138,9 @@ func full(t *testing.T) []*set {
 	w.ended(link.Attempt{Outcome: link.Rotated})
 	w.Began(1)
 	w.Committed(1)
+	w.Notified(topology.Slack, nil)
+	w.NotifyDropped(topology.Slack)
+	w.NotifyStanding(nil, nil)
 	w.EtcdRequest("get", time.Second, nil)
 	w.VaultRequest("mint", time.Second, nil)
 	w.Temporal().Counter("temporal_request").Inc(1)

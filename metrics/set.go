@@ -42,6 +42,13 @@ func (s *set) counter(name string) counter {
 	return counter{labels: d.Labels, vec: vec}
 }
 
+func (s *set) gauge(name string) gauge {
+	d := s.find(name, Gauge)
+	vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, d.labelNames())
+	s.registry.MustRegister(vec)
+	return gauge{labels: d.Labels, vec: vec}
+}
+
 func (s *set) histogram(name string) histogram {
 	d := s.find(name, Histogram)
 	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: d.Name, Help: d.Help, Buckets: d.Buckets}, d.labelNames())
@@ -77,6 +84,15 @@ type counter struct {
 }
 
 func (c counter) inc(values ...string) { c.vec.WithLabelValues(known(c.labels, values)...).Inc() }
+
+type gauge struct {
+	labels []Label
+	vec    *prometheus.GaugeVec
+}
+
+func (g gauge) set(v float64, values ...string) {
+	g.vec.WithLabelValues(known(g.labels, values)...).Set(v)
+}
 
 type histogram struct {
 	labels []Label

@@ -53,6 +53,9 @@ type Worker struct {
 	commits   histogram
 	etcd      histogram
 	vault     histogram
+	notices   counter
+	waiting   gauge
+	failing   gauge
 }
 
 // NewWorker is the metrics of a worker that works on this task queue of Temporal.
@@ -63,6 +66,7 @@ func NewWorker(queue string) *Worker {
 		rotations: s.counter(nameRotations), rotating: s.histogram(nameRotating),
 		batches: s.histogram(nameBatchLinks), commits: s.histogram(nameCommitLinks),
 		etcd: s.histogram(nameEtcd), vault: s.histogram(nameVault),
+		notices: s.counter(nameNotices), waiting: s.gauge(nameWaiting), failing: s.gauge(nameFailing),
 	}
 	for _, o := range outcomes() {
 		w.rotations.vec.WithLabelValues(o) // so that it is there before the first
@@ -92,6 +96,26 @@ func (w *Worker) Began(links int) { w.batches.observe(float64(links)) }
 
 // Committed is told of so many links that were written in one call.
 func (w *Worker) Committed(links int) { w.commits.observe(float64(links)) }
+
+// Notified is told of an attempt to tell a webhook of this format something.
+func (w *Worker) Notified(f topology.Format, err error) {
+	outcome := noticeDelivered
+	if err != nil {
+		outcome = noticeFailed
+	}
+	w.notices.inc(string(f), outcome)
+}
+
+// NotifyDropped is told of an event that was given up.
+func (w *Worker) NotifyDropped(f topology.Format) { w.notices.inc(string(f), noticeDropped) }
+
+// NotifyStanding is told how many events wait, and how many webhooks take nothing.
+func (w *Worker) NotifyStanding(waiting, failing map[topology.Format]int) {
+	for _, f := range topology.Formats() {
+		w.waiting.set(float64(waiting[f]), string(f))
+		w.failing.set(float64(failing[f]), string(f))
+	}
+}
 
 // settle is how long changes are collected before they are looked at: a batch
 // changes its links many times within moments, and a rotation takes longer.

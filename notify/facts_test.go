@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/campaign"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -95,20 +97,28 @@ func TestWhatIsWellIsNoCondition(t *testing.T) {
 }
 
 func TestApprovalsAreToldUntilTheyAreDecided(t *testing.T) {
-	f := ApprovalFact{ID: "a1", Words: "rotate --force all links", Campaign: "c1", Asked: at(0), Deadline: at(60), Open: true,
-		Reminded: []ApprovalCall{{at(20), "ana"}}, Escalated: []ApprovalCall{{at(30), "bob"}, {at(40), "eve"}}}
+	var due []approval.Notice
+	add := func(kind approval.NoticeKind, minute int, to string) {
+		due = append(due, approval.Notice{Key: "a1/two-eyes/" + string(kind) + "/0", Kind: kind, At: at(minute), To: []string{to}})
+	}
+	facts := func() []Condition { return ApprovalConditions("a1", "rotate --force all links", due) }
 	w := newTeller(t, hook("chat"))
-	facts := func() []Condition { return ApprovalConditions([]ApprovalFact{f}) }
-	w.want(w.tell(0, facts()...), "chat approval.wanted a1")
-	f.Reminded, f.Escalated = f.Reminded[:1], nil
-	w.want(w.tell(20, facts()...), "chat approval.reminder a1/1")
-	f.Escalated = []ApprovalCall{{at(30), "bob"}}
-	w.want(w.tell(30, facts()...), "chat approval.escalated a1/1")
-	f.Escalated = append(f.Escalated, ApprovalCall{at(40), "eve"})
-	w.want(w.tell(40, facts()...), "chat approval.escalated a1/2")
-	w.want(w.tell(45, facts()...), "chat approval.expiring a1")
-	f.Open, f.Expired = false, at(60)
-	w.want(w.tell(60, facts()...), "chat approval.expiring.resolved a1", "chat approval.wanted.resolved a1", "chat approval.expired a1")
+	w.tell(0)
+	add(approval.NoticeWanted, 1, "ana")
+	w.want(w.tell(1, facts()...), "chat approval.wanted a1/two-eyes/approval-wanted/0")
+	add(approval.NoticeReminder, 20, "ana")
+	w.want(w.tell(20, facts()...), "chat approval.reminder a1/two-eyes/reminder/0")
+	add(approval.NoticeEscalated, 30, "bob")
+	w.want(w.tell(30, facts()...), "chat approval.escalated a1/two-eyes/escalated/0")
+	add(approval.NoticeExpiring, 45, "ana")
+	w.want(w.tell(45, facts()...), "chat approval.expiring a1/two-eyes/expiring/0")
+	w.want(w.tell(46, facts()...))
+	decided := newTeller(t, w.hooks...)
+	decided.memory = Memory{Told: maps.Clone(w.memory.Told), Since: w.memory.Since}
+	decided.want(decided.tell(50), "chat approval.expiring.resolved a1/two-eyes/expiring/0", "chat approval.wanted.resolved a1/two-eyes/approval-wanted/0")
+	add(approval.NoticeExpired, 60, "ana")
+	w.want(w.tell(60, facts()...), "chat approval.expiring.resolved a1/two-eyes/expiring/0", "chat approval.wanted.resolved a1/two-eyes/approval-wanted/0",
+		"chat approval.expired a1/two-eyes/expired/0")
 	w.want(w.tell(61))
 }
 

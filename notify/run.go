@@ -118,6 +118,9 @@ func (s *session) stop() {
 	if s.gathered != nil {
 		s.gathered.close()
 	}
+	if s.Observe.Standing != nil {
+		s.Observe.Standing(nil, nil) // whoever comes next tells
+	}
 }
 
 // remember lets couriers see what was told.

@@ -4,9 +4,9 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// Register tells a worker of the workflows and of the activities that a, f and r
+// Register tells a worker of the workflows and of the activities that a, f, r and t
 // provide. There is one list, and it is here.
-func Register(w worker.Registry, a *Activities, f *Fleet, r *Resealing) {
+func Register(w worker.Registry, a *Activities, f *Fleet, r *Resealing, t *Trial) {
 	w.RegisterWorkflow(Rotate)
 	w.RegisterWorkflow(Campaign)
 	w.RegisterActivity(a.Begin)
@@ -21,4 +21,6 @@ func Register(w worker.Registry, a *Activities, f *Fleet, r *Resealing) {
 	w.RegisterActivity(f.RetryHeld)
 	w.RegisterWorkflow(Rewrap)
 	w.RegisterActivity(r.RewrapKeys)
+	w.RegisterWorkflow(TryWebhooks)
+	w.RegisterActivity(t.SendTests)
 }

@@ -54,7 +54,7 @@ func (w *world) newRun(id string) *run {
 	r.env.SetTestTimeout(forEver)
 	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id, TaskQueue: workflows.TaskQueue})
 	r.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&unlimited{run: r}}})
-	workflows.Register(r.env, w.activities(), workflows.NewFleet(store{w}, view{w}, w), workflows.NewResealing(nil))
+	workflows.Register(r.env, w.activities(), workflows.NewFleet(store{w}, view{w}, w), workflows.NewResealing(nil), workflows.NewTrial(nil))
 	r.env.RegisterActivityWithOptions(wait, activity.RegisterOptions{Name: "wait"})
 	w.mu.Lock()
 	w.running[id] = true

@@ -195,7 +195,7 @@ func (w *world) list(ctx context.Context, kind string) (*listed, error) {
 	case "policy", "policies":
 		return policies(t), nil
 	case "webhook", "webhooks":
-		return webhooks(t), nil
+		return w.webhooks(ctx, t)
 	case "rule", "rules", "approvalrule", "approvalrules":
 		return rules(w.view.Declared(), w.view.Rules()), nil
 	case "agent", "agents":

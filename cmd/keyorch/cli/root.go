@@ -90,7 +90,7 @@ Exit codes: 0 done, 2 invalid input, 3 refused, 4 some links held, 5 aborted,
 	)
 	root.AddCommand(a.changes(
 		a.applyVerb(), a.rotateVerb(), a.abortVerb(), a.pauseVerb(), a.resumeVerb(), a.promoteVerb(), a.retryVerb(),
-		a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(), a.scheduleVerb(), a.kekVerb(),
+		a.maintenanceVerb(), a.compromiseVerb(), a.readmitVerb(), a.scheduleVerb(), a.kekVerb(), a.notifyVerb(),
 		a.bootstrapVerb(), a.enrollVerb(), a.backupVerb(), a.restoreVerb(), a.recoverVerb(), a.revokeVerb(),
 	)...)
 	return root

@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) workerVerb() *cobra.Command {
-	var level, listen, probed string
+	var level, listen, probed, secrets string
 	var of wiring.Deployment
 	c := &cobra.Command{
 		Use:   "worker",
@@ -28,6 +28,7 @@ func (a *app) workerVerb() *cobra.Command {
 	}
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	listenFlags(c, &listen, &probed)
+	c.Flags().StringVar(&secrets, "webhook-secrets", a.getenv("KEYORCH_WEBHOOK_SECRETS"), "the directory with the secrets of webhooks, a file each (default $KEYORCH_WEBHOOK_SECRETS)")
 	a.deploymentFlags(c, &of)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
@@ -75,7 +76,7 @@ func (a *app) workerVerb() *cobra.Command {
 		}
 		defer t.Close()
 		return quietly(ctx, wiring.Worker{
-			Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m, Health: health, Deployment: of,
+			Store: s, Custody: vault, Temporal: t, Logger: log, Metrics: m, Health: health, Deployment: of, WebhookSecrets: secrets,
 		}.Run(ctx))
 	}
 	return c

@@ -30,6 +30,8 @@ type Worker struct {
 	// Deployment is the version that it is of; the zero value is none.
 	Deployment Deployment
 	Health     *WorkerHealth // nil: nobody asks
+	// WebhookSecrets is the directory with the secrets of webhooks; empty: none.
+	WebhookSecrets string
 }
 
 // Run works until ctx ends, then finishes what it is doing and returns nil.
@@ -50,7 +52,7 @@ func (w Worker) Run(ctx context.Context) error {
 	})
 	kept := records{w.Store}
 	workflows.Register(t, workflows.NewActivities(kept, shown, w.Custody, campaigns), workflows.NewFleet(kept, shown, campaigns),
-		workflows.NewResealing(resealing{w.Store, w.Custody}))
+		workflows.NewResealing(resealing{w.Store, w.Custody}), workflows.NewTrial(w.webhooks(view)))
 	if err := t.Start(); err != nil {
 		return fault.New(fault.Unavailable, "start worker: temporal does not answer")
 	}
@@ -62,6 +64,7 @@ func (w Worker) Run(ctx context.Context) error {
 	mending.Go(func() { w.watch(ctx, shown) })
 	mending.Go(func() { w.scribe(ctx) })
 	mending.Go(func() { w.guardRules(ctx, view) })
+	mending.Go(func() { w.notify(ctx, shown) })
 	mending.Go(func() { w.Deployment.claim(ctx, w.Temporal, w.Logger) })
 	<-ctx.Done()
 	t.Stop()
