@@ -59,7 +59,10 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 	var seen atomic.Int64
 	seen.Store(rev)
 	go s.noticePutBack(ctx, sp, &seen, cancel)
-	opts := []clientv3.OpOption{clientv3.WithRange(sp.to), clientv3.WithRev(rev + 1), clientv3.WithProgressNotify()}
+	// From rev on, and not from the next: etcd answers nobody on a connection how far it is
+	// while one of its watches begins at a revision that is yet to come, and in a quiet
+	// fleet it does not come.
+	opts := []clientv3.OpOption{clientv3.WithRange(sp.to), clientv3.WithRev(rev), clientv3.WithProgressNotify()}
 	for resp := range s.client.Watch(ctx, sp.from, opts...) {
 		if err := resp.Err(); err != nil {
 			return s.failed(ctx, err, "watch %s in etcd", sp.from)
@@ -72,6 +75,9 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 		}
 		var changes []change
 		for _, ev := range resp.Events {
+			if ev.Kv.ModRevision <= rev {
+				continue // it was read
+			}
 			changes = append(changes, change{
 				entry:   entry{key: string(ev.Kv.Key), value: ev.Kv.Value, mod: ev.Kv.ModRevision},
 				deleted: ev.Type == clientv3.EventTypeDelete,
@@ -79,7 +85,7 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 			// A watch that is catching up is told the newest revision with every part.
 			now = ev.Kv.ModRevision
 		}
-		rev = now
+		rev = max(rev, now)
 		seen.Store(rev)
 		f.apply(changes, rev)
 		wait.reset()

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
@@ -52,4 +54,28 @@ func testOutbox(t *testing.T, e *env) {
 	if broken := view.Broken(); len(broken) != 0 {
 		t.Errorf("a view follows the outbox: %v", broken)
 	}
+}
+
+// testCatchUpInQuiet has a watch begin after the last write that there is.
+func testCatchUpInQuiet(t *testing.T, e *env) {
+	s := e.open()
+	view, err := s.View(e.ctx)
+	must(t, err)
+	leads := make(chan struct{})
+	ctx, stop := context.WithCancel(e.ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = s.Lead(ctx, "quiet", func(ctx context.Context) error { close(leads); <-ctx.Done(); return nil })
+	}()
+	<-leads
+	watching := time.NewTimer(300 * time.Millisecond) // its watch is about to begin
+	<-watching.C
+	soon, cancel := context.WithTimeout(e.ctx, 5*time.Second)
+	defer cancel()
+	if err := view.CatchUp(soon); err != nil {
+		t.Errorf("it does not catch up: %v", err)
+	}
+	stop()
+	<-over
 }

@@ -87,6 +87,7 @@ func Run(t *testing.T, srv Server) {
 		{"the links of one transaction have one entry in the trail", testTrailTogether},
 		{"an agent's records ride with its observations", testTrailOfAgents},
 		{"one leads at a time", testLead},
+		{"a view catches up in a quiet fleet", testCatchUpInQuiet},
 		{"the outbox has one writer at a time", testOutbox},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newEnv(t, srv)) })
