@@ -161,8 +161,15 @@ func notifiedWorld(t *testing.T, good *listener, alerts http.Handler) *world {
 	put("good", webhookSecret+"\n")
 	put("good-ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})))
 	t.Setenv("GOOD", secure.URL+"/hooks?token=hunter2")
-	never := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	t.Cleanup(func() { never.CloseClientConnections(); never.Close() })
+	over := make(chan struct{})
+	never := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or nobody sees that the other side has gone
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+	}))
+	t.Cleanup(func() { close(over); never.CloseClientConnections(); never.Close() })
 	put("never-url", never.URL+"/hunter2\n")
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
