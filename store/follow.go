@@ -76,7 +76,8 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 		var changes []change
 		for _, ev := range resp.Events {
 			if ev.Kv.ModRevision <= rev {
-				continue // it was read
+				now = rev // it was read; what else there is may come with the next part
+				continue
 			}
 			changes = append(changes, change{
 				entry:   entry{key: string(ev.Kv.Key), value: ev.Kv.Value, mod: ev.Kv.ModRevision},
