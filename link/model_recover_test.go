@@ -26,7 +26,6 @@ import (
 type disaster struct {
 	old      *world // what etcd was put back to; nil: it is empty
 	supplied bool   // somebody has the wrapped keys
-	spoil    func(*link.State)
 }
 
 const (

@@ -194,7 +194,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asJSON, _ := json.Marshal(s)
+	asJSON, _ := json.Marshal([]any{s})
 	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s", s, s, s, s), string(asJSON)} {
 		if strings.Contains(text, "hunter2") || strings.Contains(text, "token") {
 			t.Errorf("prints %s", text)

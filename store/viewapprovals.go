@@ -84,17 +84,18 @@ func (c *consents) remove(p path) {
 // asked is a request with all that belongs to it. It cannot be that two people have
 // written one, since who asks is part of what the ID follows from.
 func (c *consents) asked(id string) (approval.Asked, bool) {
-	for _, cn := range slices.Sorted(maps.Keys(c.requests[id])) {
-		a := c.requests[id][cn]
-		for _, by := range slices.Sorted(maps.Keys(c.votes[id])) {
-			a.Votes = append(a.Votes, c.votes[id][by])
-		}
-		if end, ok := c.ends[id]; ok {
-			a.Ended = &end
-		}
-		return a, true
+	writers := slices.Sorted(maps.Keys(c.requests[id]))
+	if len(writers) == 0 {
+		return approval.Asked{}, false
 	}
-	return approval.Asked{}, false
+	a := c.requests[id][writers[0]]
+	for _, by := range slices.Sorted(maps.Keys(c.votes[id])) {
+		a.Votes = append(a.Votes, c.votes[id][by])
+	}
+	if end, ok := c.ends[id]; ok {
+		a.Ended = &end
+	}
+	return a, true
 }
 
 // consented is that approvals have changed: those of policies are part of the topology.
