@@ -86,9 +86,10 @@ func Read(from io.Reader, put func(key string, value []byte) error) (Header, Sum
 	lines := bufio.NewReaderSize(from, 64<<10)
 	var header Header
 	first, err := readLine(lines)
-	if err == nil {
-		err = strictly(first, &header)
+	if err != nil {
+		return header, Summary{}, fault.Wrap(fault.Invalid, err, "read the backup: it is cut after entry 0")
 	}
+	err = strictly(first, &header)
 	switch {
 	case err != nil:
 		return header, Summary{}, fault.Wrap(fault.Invalid, err, "read the backup: its first line is no header")
