@@ -58,7 +58,10 @@ func (t Trail) watch(ctx context.Context, from int64, take func([]audit.Waiting)
 	var seen atomic.Int64
 	seen.Store(from - 1)
 	go t.s.noticePutBack(ctx, sp, &seen, cancel)
-	for resp := range t.s.client.Watch(ctx, sp.from, clientv3.WithRange(sp.to), clientv3.WithRev(from), clientv3.WithFilterDelete()) {
+	// From the revision before, as in followOnce: a watch that begins at one that is yet to
+	// come keeps every view on this connection from catching up.
+	begin := clientv3.WithRev(max(from-1, 1))
+	for resp := range t.s.client.Watch(ctx, sp.from, clientv3.WithRange(sp.to), begin, clientv3.WithFilterDelete()) {
 		if err := resp.Err(); errors.Is(err, rpctypes.ErrCompacted) {
 			return err
 		} else if err != nil {
@@ -66,6 +69,9 @@ func (t Trail) watch(ctx context.Context, from int64, take func([]audit.Waiting)
 		}
 		var entries []entry
 		for _, ev := range resp.Events {
+			if ev.Kv.ModRevision < from {
+				continue // it was taken
+			}
 			entries = append(entries, entry{key: string(ev.Kv.Key), value: ev.Kv.Value, mod: ev.Kv.ModRevision})
 			seen.Store(ev.Kv.ModRevision)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,26 +57,34 @@ func testOutbox(t *testing.T, e *env) {
 	}
 }
 
-// testCatchUpInQuiet has a watch begin after the last write that there is.
+// testCatchUpInQuiet has watches begin after the last write that there is.
 func testCatchUpInQuiet(t *testing.T, e *env) {
-	s := e.open()
-	view, err := s.View(e.ctx)
-	must(t, err)
-	leads := make(chan struct{})
-	ctx, stop := context.WithCancel(e.ctx)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		_ = s.Lead(ctx, "quiet", func(ctx context.Context) error { close(leads); <-ctx.Done(); return nil })
-	}()
-	<-leads
-	watching := time.NewTimer(300 * time.Millisecond) // its watch is about to begin
-	<-watching.C
-	soon, cancel := context.WithTimeout(e.ctx, 5*time.Second)
-	defer cancel()
-	if err := view.CatchUp(soon); err != nil {
-		t.Errorf("it does not catch up: %v", err)
+	quiet := func(what string, watch func(ctx context.Context, s *store.Store, began func())) {
+		s := e.open()
+		view, err := s.View(e.ctx)
+		must(t, err)
+		ctx, stop := context.WithCancel(e.ctx)
+		began, over := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(over)
+			watch(ctx, s, sync.OnceFunc(func() { close(began) }))
+		}()
+		<-began
+		watching := time.NewTimer(300 * time.Millisecond) // its watch is about to begin
+		<-watching.C
+		soon, cancel := context.WithTimeout(e.ctx, 5*time.Second)
+		defer cancel()
+		if err := view.CatchUp(soon); err != nil {
+			t.Errorf("beside %s it does not catch up: %v", what, err)
+		}
+		stop()
+		<-over
 	}
-	stop()
-	<-over
+	quiet("a duty", func(ctx context.Context, s *store.Store, began func()) {
+		_ = s.Lead(ctx, "quiet", func(ctx context.Context) error { began(); <-ctx.Done(); return nil })
+	})
+	quiet("the inboxes", func(ctx context.Context, s *store.Store, began func()) {
+		must(t, s.Append(ctx, audit.Record{Kind: audit.Operator, Verb: "look"})) // which no view follows
+		_ = s.Trail().Inbox(ctx, 0, func([]audit.Waiting) error { began(); return nil })
+	})
 }
