@@ -22,8 +22,8 @@ type Config struct {
 	Log     *slog.Logger
 	Observe Observer
 	// More are conditions that do not come from the view: those of the audit trail and of
-	// approvals.
-	More []func(ctx context.Context) []Condition
+	// approvals. After an error nothing is told, or what is not known were told as over.
+	More []func(ctx context.Context) ([]Condition, error)
 }
 
 const (
@@ -164,7 +164,11 @@ func (s *session) turn(ctx context.Context) (more bool, err error) {
 	room := s.route(ctx, hooks)
 	conditions := Conditions(s.gathered.facts(now), func(id keychain.LinkID) string { return s.gathered.say(id, now) })
 	for _, of := range s.More {
-		conditions = append(conditions, of(ctx)...)
+		more, err := of(ctx)
+		if err != nil {
+			return false, err
+		}
+		conditions = append(conditions, more...)
 	}
 	d := Next(now, conditions, s.stored.Memory, hooks, room)
 	if err := s.write(ctx, d, t.Webhooks); err != nil {

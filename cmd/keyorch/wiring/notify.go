@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
@@ -29,6 +31,7 @@ func (w Worker) notify(ctx context.Context, shown watched) {
 			}
 			notify.Run(ctx, notify.Config{
 				View: noticed{shown}, Outbox: outbox{w.Store}, Secrets: notify.Directory(w.WebhookSecrets), Log: w.Logger, Observe: w.delivering(),
+				More: []func(context.Context) ([]notify.Condition, error){w.approvalsWanted, w.auditBroken},
 			})
 			return nil
 		})
@@ -45,6 +48,38 @@ func (w Worker) notify(ctx context.Context, shown watched) {
 			again.Stop()
 		}
 	}
+}
+
+// approvalsWanted is what there is to tell of requests for approvals.
+func (w Worker) approvalsWanted(ctx context.Context) ([]notify.Condition, error) {
+	all, err := w.Store.Approvals(ctx)
+	if err != nil && !fault.Is(err, fault.Mismatch) {
+		return nil, err
+	}
+	now := time.Now()
+	var out []notify.Condition
+	for _, asked := range all.Asked {
+		d := asked.Decide(all.Rules, now)
+		words := strings.Join(asked.Request.Plan.Words(), " ")
+		out = append(out, notify.ApprovalConditions(asked.Request.ID(), words, approval.Notices(asked.Request, approval.Asking(all.Rules.Rules, asked.Request.Plan), d, now))...)
+	}
+	return out, nil
+}
+
+// brokenFor is how long a break of the audit trail is told: the chain goes on behind it.
+const brokenFor = 24 * time.Hour
+
+// auditBroken is what there is to tell of the audit trail.
+func (w Worker) auditBroken(ctx context.Context) ([]notify.Condition, error) {
+	head, err := w.Store.Trail().Head(ctx)
+	if err != nil || len(head.Breaks) == 0 {
+		return nil, err
+	}
+	last := head.Breaks[len(head.Breaks)-1]
+	if time.Since(last.At) > brokenFor {
+		return nil, nil
+	}
+	return notify.AuditCondition(last.What, last.At), nil
 }
 
 // notifyAgain is how long a worker waits that may not write the outbox, as before its
