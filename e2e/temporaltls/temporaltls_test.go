@@ -29,8 +29,9 @@ import (
 // apiKey is planted to be looked for in everything that is printed.
 const apiKey = "tmprl-0123456789-planted-api-key"
 
-// connected is what a verb says that has asked Temporal for a schedule.
-const connected = "there is none under that name"
+// connected is what a verb says that Temporal has let in: next it leaves a record of
+// itself, in an etcd that nobody has told it of.
+const connected = "open etcd: no address is given"
 
 // served is a Temporal with TLS.
 type served struct {
@@ -79,7 +80,7 @@ func (s served) trusts(t *testing.T) *tls.Config {
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}
 }
 
-// keyorch runs a verb that needs nothing but Temporal, in this environment.
+// keyorch runs a verb that asks Temporal before anybody else, in this environment.
 func keyorch(t *testing.T, env map[string]string, args ...string) (code int, said string) {
 	t.Helper()
 	var out, errs bytes.Buffer
