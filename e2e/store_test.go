@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -47,6 +48,17 @@ func startEtcd(tb testing.TB) storetest.Server {
 		Restart: func(*testing.T) {
 			server.Close()
 			server = start()
+		},
+		Keep: func(t *testing.T) func() {
+			kept := filepath.Join(t.TempDir(), "etcd")
+			on := func(from, to string) {
+				server.Close()
+				must(t, os.RemoveAll(to))
+				must(t, os.CopyFS(to, os.DirFS(from)))
+				server = start()
+			}
+			on(dir, kept)
+			return func() { on(kept, dir) }
 		},
 	}
 }

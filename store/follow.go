@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -56,6 +55,10 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 		return err
 	}
 	f.load(entries, rev)
+	if a, ok := f.(asker); ok {
+		ctx = s.ownStream(ctx)
+		a.watchesOn(ctx)
+	}
 	var seen atomic.Int64
 	seen.Store(rev)
 	go s.noticePutBack(ctx, sp, &seen, cancel)
@@ -92,12 +95,4 @@ func (s *Store) followOnce(ctx context.Context, sp span, f follower, wait *backo
 		wait.reset()
 	}
 	return fault.New(fault.Unavailable, "watch %s in etcd: the watch ended", sp.from)
-}
-
-// progress asks etcd to tell every watch of this Store which revision it has
-// reached. An idle watch does not hear of it otherwise.
-func (s *Store) progress(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), time.Second)
-	defer cancel()
-	_ = s.client.RequestProgress(ctx) // asked again by whoever still waits
 }

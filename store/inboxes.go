@@ -73,8 +73,14 @@ func (t Trail) watch(ctx context.Context, from int64, take func([]audit.Waiting)
 				continue // it was taken
 			}
 			entries = append(entries, entry{key: string(ev.Kv.Key), value: ev.Kv.Value, mod: ev.Kv.ModRevision})
-			seen.Store(ev.Kv.ModRevision)
 		}
+		// How far etcd is, is told to all watches of a connection when one asks, and the client
+		// resumes from there.
+		now := resp.Header.GetRevision()
+		if n := len(resp.Events); n > 0 {
+			now = resp.Events[n-1].Kv.ModRevision
+		}
+		seen.Store(max(seen.Load(), now))
 		if err := t.take(entries, take); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -49,6 +50,7 @@ type Store struct {
 	// leasing holds the right to look at lease.
 	leasing chan struct{}
 	doubts  doubt
+	streams atomic.Int64 // how many of its own a view has opened
 	lease   *lease
 }
 

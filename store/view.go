@@ -41,6 +41,8 @@ type View struct {
 	broken   map[string]error
 	// rev is up to where the facts and the topology are current.
 	rev struct{ facts, topology int64 }
+	// streams is where to ask how far the watches are.
+	streams struct{ facts, topology context.Context }
 	// loads is how often they were read as a whole.
 	loads struct{ facts, topology int }
 	// moved is closed, and replaced, when rev rises.
@@ -84,6 +86,7 @@ func (s *Store) View(ctx context.Context) (*View, error) {
 		subs:     make(map[*Subscription]struct{}),
 		ask:      make(chan struct{}, 1),
 	}
+	v.streams.facts, v.streams.topology = over(), over()
 	v.forgetFacts()
 	closed := context.AfterFunc(s.life, func() { end(fault.New(fault.Unavailable, "the store was closed")) })
 	context.AfterFunc(life, func() { closed() })
@@ -146,11 +149,22 @@ func (v *View) askHowFar() {
 	}
 }
 
+// over is a stream on which nothing is watched.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
 func (v *View) askOnDemand() {
 	for {
 		select {
 		case <-v.ask:
-			v.s.progress(v.life)
+			v.mu.RLock()
+			facts, topology := v.streams.facts, v.streams.topology
+			v.mu.RUnlock()
+			v.s.progress(facts)
+			v.s.progress(topology)
 		case <-v.life.Done():
 			return
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 
@@ -68,6 +69,12 @@ func (v *View) forgetFacts() {
 	v.consents = noConsents()
 	v.topology = nil // policies in force are part of it
 	v.decided = decided{maintenance: make(map[string]topology.Maintenance), exclusions: make(map[string]topology.Exclusion)}
+}
+
+func (f factsFollower) watchesOn(stream context.Context) {
+	f.v.mu.Lock()
+	defer f.v.mu.Unlock()
+	f.v.streams.facts = stream
 }
 
 func (f factsFollower) apply(changes []change, rev int64) {
@@ -273,6 +280,12 @@ func (f topologyFollower) load(entries []entry, rev int64) {
 	}
 	v.loads.topology++
 	f.done(rev)
+}
+
+func (f topologyFollower) watchesOn(stream context.Context) {
+	f.v.mu.Lock()
+	defer f.v.mu.Unlock()
+	f.v.streams.topology = stream
 }
 
 func (f topologyFollower) apply(changes []change, rev int64) {

@@ -30,6 +30,8 @@ type Server struct {
 	Files identity.Files
 	// Restart stops it and starts it again on the same data and address.
 	Restart func(t *testing.T)
+	// Keep copies its data. What it gives stops it and starts it again on the copy.
+	Keep func(t *testing.T) (putBack func())
 }
 
 // Run runs the suite. Every test keeps to a prefix of its own.
@@ -62,6 +64,7 @@ func Run(t *testing.T, srv Server) {
 		{"a watch of orders gives all and then what changes", testWatchOrders},
 		{"watches go on after a compaction", testCompaction},
 		{"watches and tenures go on after a restart of etcd", func(t *testing.T, e *env) { testRestart(t, e, srv) }},
+		{"views and the scribe notice an etcd that was put back", func(t *testing.T, e *env) { testPutBack(t, e, srv) }},
 		{"a view agrees with what is stored", testView},
 		{"a subscription names the links that changed", testSubscription},
 		{"a broken document is named and stops no other", testBroken},
