@@ -2,7 +2,6 @@ package approval
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -50,31 +49,17 @@ func (a Asked) Decide(f InForce, now time.Time) Decision {
 	return Decide(a.Request, Asking(f.Rules, a.Request.Plan), a.Votes, now)
 }
 
-// Need says what a plan is about to be done for. Also are verbs whose rules ask as
-// well: what shuts somebody out gives new keys like a compromise.
+// Need says what a plan is about to be done for.
 type Need struct {
 	Plan Plan
-	Also []Verb
 	For  string // what it is to be used for, such as the name of a campaign
 }
 
-// asking are the rules that ask for approvals of n.
-func (n Need) asking(rules []Rule) []Rule {
-	asking := Asking(rules, n.Plan)
-	for _, r := range rules {
-		also := slices.ContainsFunc(n.Also, func(v Verb) bool { return slices.Contains(r.Verbs, v) })
-		if also && !slices.ContainsFunc(asking, func(o Rule) bool { return o.Name == r.Name }) {
-			asking = append(asking, r)
-		}
-	}
-	return asking
-}
-
 // Asks reports whether any rule in force asks for approvals of n.
-func (f InForce) Asks(n Need) bool { return f.Broken || len(n.asking(f.Rules)) > 0 }
+func (f InForce) Asks(n Need) bool { return f.Broken || len(f.Asking(n)) > 0 }
 
 // Asking are the rules in force that ask for approvals of n.
-func (f InForce) Asking(n Need) []Rule { return n.asking(f.Rules) }
+func (f InForce) Asking(n Need) []Rule { return Asking(f.Rules, n.Plan) }
 
 // Consent is how a request is used: End is written down together with what it is used
 // for. The zero Consent is that none was needed.
@@ -92,7 +77,7 @@ func (c Consent) Needed() bool { return c.End.ID != "" }
 // Consent is what lets n be done now, on the strength of the request with an ID, or
 // why nothing does: a refusal in words. Find looks a request up.
 func (f InForce) Consent(n Need, id string, find func(id string) (Asked, bool), now time.Time) (Consent, string) {
-	asking := n.asking(f.Rules)
+	asking := f.Asking(n)
 	if f.Broken {
 		return Consent{}, "the rules of approvals in force cannot be read: see keyorch doctor"
 	}

@@ -125,6 +125,7 @@ func TestARuleApprovesItsOwnEnd(t *testing.T) {
 	}{
 		{approval.Plan{Verb: approval.Compromise}, []string{"b"}},
 		{approval.Plan{Verb: approval.Revoke}, nil},
+		{approval.Plan{Verb: approval.Revoke, Links: []approval.Link{{Name: "dc1-dc2"}}}, []string{"b"}}, // it gives new keys
 		{changes(approval.Change{What: a.What(), Before: "{}"}), []string{"two"}},
 		{changes(approval.Change{What: a.What(), Before: "{}", After: "{1}"}, approval.Change{What: b.What(), Before: "{}"}), []string{"two", "b"}},
 		{changes(approval.Change{What: "ApprovalRule new", After: "{}"}), nil},

@@ -178,12 +178,14 @@ func (r Rule) owner(key Key) (string, bool) {
 
 // Asking are the rules that a plan must satisfy. A rule that the plan would change or
 // remove must approve that itself, whatever its verbs are: otherwise a rule could be
-// taken away by who it is there to stop.
+// taken away by who it is there to stop. A revocation that gives links new keys needs what a
+// compromise needs as well.
 func Asking(rules []Rule, p Plan) []Rule {
 	var asking []Rule
 	for _, r := range rules {
 		changed := p.Verb == Rules && slices.ContainsFunc(p.Changes, func(c Change) bool { return c.What == r.What() && c.Before != "" })
-		if changed || slices.Contains(r.Verbs, p.Verb) {
+		renews := p.Verb == Revoke && len(p.Links) > 0 && slices.Contains(r.Verbs, Compromise)
+		if changed || renews || slices.Contains(r.Verbs, p.Verb) {
 			asking = append(asking, r)
 		}
 	}

@@ -23,7 +23,7 @@ func NeedOf(q CampaignRequest, t topology.Topology, links []keychain.LinkID, rev
 	n.Plan = approval.Plan{Policy: q.Policy, IgnoreWindows: q.IgnoreWindows, Reason: q.Reason, About: q.About}
 	switch {
 	case q.Kind.Urgent() && revokes:
-		n.Plan.Verb, n.Also = approval.Revoke, []approval.Verb{approval.Compromise}
+		n.Plan.Verb = approval.Revoke
 	case q.Kind.Urgent():
 		n.Plan.Verb = approval.Compromise
 	case q.IgnoreWindows:
