@@ -104,7 +104,8 @@ type compromising struct {
 	shut func(context.Context) error
 }
 
-func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compromising) error {
+func (w *world) compromise(ctx context.Context, asked topology.Exclusion, how compromising) error {
+	e := asked
 	t := w.view.Topology()
 	named := namedBy(t, e)
 	ids := linksOf(t, w.view.Records(), named)
@@ -126,6 +127,13 @@ func (w *world) compromise(ctx context.Context, e topology.Exclusion, how compro
 	var err error
 	if request.Approval, err = w.consent(ctx, need, how.approving); err != nil {
 		return err
+	}
+	if how.approving.waited(request.Approval) { // much may have changed meanwhile: look again
+		how.approving.id = request.Approval
+		if err := w.view.CatchUp(ctx); err != nil {
+			return err
+		}
+		return w.compromise(ctx, asked, how)
 	}
 	e.Approval = request.Approval
 	if err := w.openTemporal(ctx); err != nil {

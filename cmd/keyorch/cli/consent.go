@@ -26,6 +26,9 @@ func (q *approving) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&q.wait, "wait-approval", false, "when approvals are needed, wait for them and go on")
 }
 
+// waited reports whether a verb has waited for the approvals of the request that it got.
+func (q approving) waited(id string) bool { return id != "" && q.id == "" }
+
 // consent is the ID of the request that lets something be done, empty when none is
 // needed. Without one it asks for approvals, and waits for them or ends the command.
 func (w *world) consent(ctx context.Context, need approval.Need, q approving) (string, error) {
@@ -103,14 +106,14 @@ func (w *world) untilApproved(ctx context.Context, need approval.Need, id string
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		_, why := w.view.Rules().Consent(need, id, w.view.Asked, time.Now())
+		rules, now := w.view.Rules(), time.Now()
+		a, ok := w.view.Asked(id) // once: the signature that was missing may come in between
+		_, why := rules.Consent(need, id, func(string) (approval.Asked, bool) { return a, ok }, now)
 		if why == "" {
 			return nil
 		}
-		if a, ok := w.view.Asked(id); ok {
-			if d := a.Decide(w.view.Rules(), time.Now()); d.State != approval.Wanted {
-				return fault.New(fault.Refused, "%s", why)
-			}
+		if ok && a.Decide(rules, now).State != approval.Wanted {
+			return fault.New(fault.Refused, "%s", why)
 		}
 		select {
 		case <-ctx.Done():
