@@ -33,7 +33,7 @@ func NewRequest(p Plan, now time.Time, good time.Duration) Request {
 func (r Request) ID() string {
 	text := "keyorch-approval request 1\n" + r.Plan.Digest() + "\n" + stamp(r.At) + "\n" + stamp(r.Expires)
 	sum := sha256.Sum256([]byte(text))
-	return "ap-" + r.At.UTC().Format("20060102-150405") + "-" + hex.EncodeToString(sum[:8])
+	return idStart + r.At.UTC().Format(idTime) + "-" + hex.EncodeToString(sum[:8])
 }
 
 // ValidID says with Invalid why a text cannot be the ID of a request, or nil.
@@ -43,6 +43,25 @@ func ValidID(id string) error {
 	}
 	return nil
 }
+
+// clocks is by how much those of the machines that decide may differ.
+const clocks = 24 * time.Hour
+
+// Over reports whether no request of an ID can be approved any more, whatever is in it: no
+// rule lets one be good for longer than MaxDeadline. So nobody has to remember that it has ended.
+func Over(id string, now time.Time) bool {
+	if ValidID(id) != nil {
+		return false
+	}
+	at, err := time.Parse(idTime, id[len(idStart):len(idStart)+len(idTime)])
+	return err == nil && now.Sub(at) > MaxDeadline+clocks
+}
+
+// What the ID of a request begins with, and how it has the time.
+const (
+	idStart = "ap-"
+	idTime  = "20060102-150405"
+)
 
 var idForm = regexp.MustCompile(`^ap-[0-9]{8}-[0-9]{6}-[0-9a-f]{16}$`)
 

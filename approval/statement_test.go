@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/approval"
+	"github.com/keyorch/keyorch/approval/approvaltest"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 )
@@ -114,6 +115,42 @@ func TestWhatIsNoStatement(t *testing.T) {
 	} {
 		if _, err := approval.ParseStatement([]byte(text)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is Over is approved by nobody any more, however long it says that it is good and
+// whoever has signed: so its end need not be remembered. A moment before MaxDeadline one may be.
+func TestWhatIsOverCannotBeApproved(t *testing.T) {
+	annas, bens := approvaltest.Ed25519(t), approvaltest.Ed25519(t)
+	rule := someRule(1, annas, bens)
+	rule.Deadline = approval.MaxDeadline
+	decided := func(r approval.Request, now time.Time) approval.State {
+		votes := []approval.Vote{{By: anna, At: r.At, Signature: annas.Over(r.Statement().Bytes())}}
+		return approval.Decide(r, []approval.Rule{rule}, votes, now).State
+	}
+	for _, good := range []time.Duration{-time.Hour, 0, time.Hour, approval.MaxDeadline, 2 * approval.MaxDeadline, 100 * approval.MaxDeadline} {
+		r := someRequest()
+		r.Expires = r.At.Add(good)
+		for _, after := range []time.Duration{-time.Hour, 0, approval.MaxDeadline - time.Second, approval.MaxDeadline, approval.MaxDeadline + 48*time.Hour, 200 * approval.MaxDeadline} {
+			over := approval.Over(r.ID(), r.At.Add(after))
+			if over != (after > approval.MaxDeadline) {
+				t.Errorf("after %v: over is %v", after, over)
+			}
+			// The clock of who decides may be a day behind that of who forgets.
+			if d := decided(r, r.At.Add(after-24*time.Hour)); over && d == approval.Approved {
+				t.Errorf("good for %v, after %v: it is over and %s", good, after, d)
+			}
+		}
+	}
+	r := someRequest()
+	r.Expires = r.At.Add(approval.MaxDeadline)
+	if d := decided(r, r.Expires.Add(-time.Second)); d != approval.Approved {
+		t.Errorf("at its last moment it is %s", d)
+	}
+	for _, id := range []string{"", "ap-", "ap-20260231-120000-2e518e240c2f81b6", "something"} {
+		if approval.Over(id, asked().AddDate(10, 0, 0)) {
+			t.Errorf("%q is over", id)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -15,9 +16,12 @@ import (
 	"github.com/keyorch/keyorch/topology"
 )
 
-// keptAfter is how long somebody's own requests and votes are kept after the request
-// has ended.
-const keptAfter = 90 * 24 * time.Hour
+// keptOwn is how many of somebody's requests, and of their votes, are kept at least: older
+// ones go when there is no more use for them, and all after keptFor.
+const (
+	keptOwn = 200
+	keptFor = 120 * 24 * time.Hour
+)
 
 // Approvals is what there is of approvals, at one moment.
 type Approvals struct {
@@ -81,24 +85,41 @@ func (s *Store) putApproval(ctx context.Context, key string, v any, own span, re
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if len(ops) < maxOps && e.key != key && old(e.key, own, time.Now()) {
-			ops = append(ops, clientv3.OpDelete(e.key))
+	for _, old := range needless(entries, own, time.Now()) {
+		if len(ops) < maxOps && old != key {
+			ops = append(ops, clientv3.OpDelete(old))
 		}
 	}
 	_, _, err = s.transact(ctx, nil, ops...)
 	return s.failed(ctx, err, "write %s to etcd", key)
 }
 
-// old reports whether a request or a vote is about a request that ended long ago, as its
-// ID tells.
-func old(key string, own span, now time.Time) bool {
-	id := key[len(own.from):]
-	if approval.ValidID(id) != nil {
-		return false
+// needless are the keys of somebody's requests, or votes, that are kept no more: those of
+// requests that are over, beyond the newest. Entries come in the order of their keys, which is
+// that of their times.
+func needless(entries []entry, own span, now time.Time) (keys []string) {
+	for i, e := range entries {
+		id := e.key[len(own.from):]
+		if approval.Over(id, now) && (i < len(entries)-keptOwn || approval.Over(id, now.Add(approval.MaxDeadline-keptFor))) {
+			keys = append(keys, e.key)
+		}
 	}
-	at, err := time.Parse("20060102-150405", id[len("ap-"):len("ap-")+15])
-	return err == nil && now.Sub(at) > approval.MaxDeadline+keptAfter
+	return keys
+}
+
+// ForgetEnds forgets that requests have ended, of which nobody can make use any more: see
+// View.EndsOver.
+func (s *Store) ForgetEnds(ctx context.Context, ids []string) error {
+	var ops []clientv3.Op
+	for _, id := range ids {
+		ops = append(ops, clientv3.OpDelete(s.keys.ended(id)))
+	}
+	for chunk := range slices.Chunk(ops, maxOps) {
+		if _, _, err := s.transact(ctx, nil, chunk...); err != nil {
+			return s.failed(ctx, err, "forget requests for approvals that have ended")
+		}
+	}
+	return nil
 }
 
 // PutConsented is PutCampaign for a campaign that is new and needed approvals: with

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -62,16 +64,71 @@ func TestBrokenRulesRefuse(t *testing.T) {
 	}
 }
 
-func TestRequestsAreForgottenLongAfterTheirEnd(t *testing.T) {
+// Somebody's requests go when they are old, and those that are over when there are many;
+// never one that could still be approved.
+func TestRequestsAreForgottenWhenTheyAreOver(t *testing.T) {
 	l := layout{DefaultPrefix}
-	now := time.Now()
-	for age, want := range map[time.Duration]bool{0: false, 119 * 24 * time.Hour: false, 121 * 24 * time.Hour: true} {
-		r := approval.NewRequest(approval.Plan{Verb: approval.Compromise}, now.Add(-age), time.Hour)
-		if got := old(l.request("cn", r.ID()), l.requestsOf("cn"), now); got != want {
-			t.Errorf("after %v: %v", age, got)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	own := l.requestsOf("cn")
+	aged := func(days ...int) (entries []entry) {
+		for _, d := range days {
+			r := approval.NewRequest(approval.Plan{Verb: approval.Compromise, Reason: strconv.Itoa(len(entries))}, now.AddDate(0, 0, -d), time.Hour)
+			entries = append(entries, entry{key: l.request("cn", r.ID())})
+		}
+		return entries
+	}
+	many := func(days int) []int { return slices.Repeat([]int{days}, keptOwn) }
+	for name, c := range map[string]struct {
+		days []int
+		want int
+	}{
+		"few":                          {[]int{119, 40, 0}, 0},
+		"an old one":                   {[]int{122, 119, 0}, 1},
+		"many, two more than are kept": {append([]int{60, 50}, many(0)...), 2},
+		"many that are not over":       {append([]int{30, 20}, many(0)...), 0},
+		"all are old":                  {many(130), keptOwn},
+	} {
+		entries := aged(c.days...)
+		var want []string
+		for _, e := range entries[:c.want] {
+			want = append(want, e.key)
+		}
+		if got := needless(entries, own, now); !slices.Equal(got, want) {
+			t.Errorf("%s: %q go, want %q", name, got, want)
 		}
 	}
-	if old(l.request("cn", "something"), l.requestsOf("cn"), now) {
-		t.Error("what is no request is forgotten")
+	if got := needless([]entry{{key: own.from + "something"}}, own, now); got != nil {
+		t.Errorf("what is no request is forgotten: %q", got)
+	}
+}
+
+// The end of a request is remembered until nobody can make use of it, and for as long as it
+// says what became of one that is there.
+func TestEndsAreRememberedAsLongAsTheyAreNeeded(t *testing.T) {
+	s := &Store{keys: layout{DefaultPrefix}}
+	v := &View{s: s, declared: make(declared), broken: make(map[string]error)}
+	v.forgetFacts()
+	n := nothing()
+	put := func(key string, doc any) {
+		b, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.put(entry{key: key, value: b, mod: 5}, &n)
+	}
+	const otto = "keyorch-operator.otto"
+	asked := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	r := approval.NewRequest(approval.Plan{Verb: approval.Compromise, Requester: otto}, asked, approval.MaxDeadline)
+	put(s.keys.ended(r.ID()), approval.End{ID: r.ID(), State: approval.Used})
+	if got := v.EndsOver(asked.Add(approval.MaxDeadline)); got != nil {
+		t.Errorf("in time to be used again, %q may be forgotten", got)
+	}
+	later := asked.Add(approval.MaxDeadline + 48*time.Hour)
+	if got := v.EndsOver(later); !slices.Equal(got, []string{r.ID()}) {
+		t.Errorf("of one that is over, %q may be forgotten", got)
+	}
+	put(s.keys.request(otto, r.ID()), r)
+	if got := v.EndsOver(later); got != nil {
+		t.Errorf("of one that is there, %q may be forgotten", got)
 	}
 }

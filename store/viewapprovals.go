@@ -3,6 +3,7 @@ package store
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/keyorch/keyorch/approval"
 	"github.com/keyorch/keyorch/topology"
@@ -148,6 +149,21 @@ func (v *View) AllAsked() []approval.Asked {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.consents.all()
+}
+
+// EndsOver are the requests whose end need not be remembered: they are over, and who asked has
+// forgotten them. As long as a request is there, its end says what became of it.
+func (v *View) EndsOver(now time.Time) []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var ids []string
+	for id := range v.consents.ends {
+		if len(v.consents.requests[id]) == 0 && approval.Over(id, now) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func (c *consents) all() []approval.Asked {

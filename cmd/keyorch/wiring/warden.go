@@ -60,7 +60,7 @@ type Warden struct {
 
 // Look does what is due now.
 func (w Warden) Look(ctx context.Context, now time.Time) error {
-	return errors.Join(w.rules(ctx, now), w.policies(ctx, now), w.ends(ctx, now))
+	return errors.Join(w.rules(ctx, now), w.policies(ctx, now), w.ends(ctx, now), w.Store.ForgetEnds(ctx, w.View.EndsOver(now)))
 }
 
 // rules pins the first rules that are declared. Later, a new rule comes into force at
