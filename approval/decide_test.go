@@ -57,6 +57,8 @@ func TestDecide(t *testing.T) {
 			change: func(_ *approval.Request, r *approval.Rule) { r.Touch = true }},
 		"PIN wanted, only touched": {needed: 1, votes: []approval.Vote{vote(ben, bens, over)}, want: approval.Wanted, refused: "PIN",
 			change: func(_ *approval.Request, r *approval.Rule) { r.PIN = true }},
+		"PIN wanted, touched and unlocked": {needed: 1, votes: []approval.Vote{vote(ben, bens.Saying(approvaltest.WithPIN), over)}, want: approval.Approved,
+			change: func(_ *approval.Request, r *approval.Rule) { r.PIN = true }},
 		"asked tomorrow": {needed: 1, votes: []approval.Vote{yes}, want: approval.Rejected, reason: "to come",
 			change: func(r *approval.Request, _ *approval.Rule) {
 				r.At, r.Expires = r.At.Add(24*time.Hour), r.Expires.Add(24*time.Hour)

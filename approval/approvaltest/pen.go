@@ -28,6 +28,16 @@ type Pen struct {
 	Hash      string
 	Version   uint32
 	Sign      func(signed []byte) ssh.Signature
+
+	raw func(signed []byte) []byte // of a hardware key: what its chip does
+}
+
+// Saying is the same hardware key, which says something else in its flags.
+func (p Pen) Saying(flags byte) Pen {
+	p.Sign = func(signed []byte) ssh.Signature {
+		return ssh.Signature{Format: p.Public.Type(), Blob: p.raw(hardware(flags, signed)), Rest: []byte{flags, 0, 0, 0, 7}}
+	}
+	return p
 }
 
 // Line is the public key as a .pub file has it.
@@ -118,7 +128,7 @@ func SK(t testing.TB, flags byte) Pen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return skWith(t, ssh.KeyAlgoSKED25519, ssh.Marshal(struct {
+	return skWith(t, ssh.Marshal(struct {
 		Type        string
 		Key         []byte
 		Application string
@@ -136,7 +146,7 @@ func SKECDSA(t testing.TB, flags byte) Pen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return skWith(t, ssh.KeyAlgoSKECDSA256, ssh.Marshal(struct {
+	return skWith(t, ssh.Marshal(struct {
 		Type, Curve string
 		Point       []byte
 		Application string
@@ -150,13 +160,11 @@ func SKECDSA(t testing.TB, flags byte) Pen {
 	})
 }
 
-func skWith(t testing.TB, algorithm string, blob []byte, flags byte, sign func([]byte) []byte) Pen {
+func skWith(t testing.TB, blob []byte, flags byte, raw func([]byte) []byte) Pen {
 	t.Helper()
 	public, err := ssh.ParsePublicKey(blob)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Pen{Public: public, Namespace: approval.Namespace, Hash: "sha512", Version: 1, Sign: func(signed []byte) ssh.Signature {
-		return ssh.Signature{Format: algorithm, Blob: sign(hardware(flags, signed)), Rest: []byte{flags, 0, 0, 0, 7}}
-	}}
+	return Pen{Public: public, Namespace: approval.Namespace, Hash: "sha512", Version: 1, raw: raw}.Saying(flags)
 }

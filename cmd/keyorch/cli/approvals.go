@@ -188,8 +188,8 @@ func (a *app) approvalsSignVerb() *cobra.Command {
 	c := &cobra.Command{
 		Use: "sign REQUEST [--key FILE | --signature FILE]", Short: "Approve a request with a signature",
 		Long: `Sign shows the statement and has ssh-keygen sign it, with the key in --key, or with
-the one of your keys in the rules that ssh-agent has. A hardware key wants to be
-touched, and has ssh-keygen ask for its PIN where the rule wants one.
+the one that ssh-agent has of your keys in the rules that ask for this. A hardware
+key wants to be touched, and has ssh-keygen ask for its PIN where the rule wants one.
 
 Where the key is elsewhere, take the statement there and bring the signature back:
 
@@ -211,14 +211,13 @@ Where the key is elsewhere, take the statement there and bring the signature bac
 		if d.State != approval.Wanted && d.State != approval.Approved {
 			return fault.New(fault.Refused, "sign %s: it is %s", args[0], strings.TrimSuffix(string(d.State)+": "+d.Reason, ": "))
 		}
-		message := asked.Request.Statement().Bytes()
 		var armored []byte
 		if signature != "" {
 			armored, err = os.ReadFile(signature)
 			err = fault.Wrap(fault.Invalid, err, "--signature")
 		} else {
-			_, _ = fmt.Fprintf(a.err, "%s\n", message)
-			armored, err = w.sshSign(ctx, key, message)
+			_, _ = fmt.Fprintf(a.err, "%s\n", asked.Request.Statement().Bytes())
+			armored, err = w.sshSign(ctx, key, asked.Request)
 		}
 		if err != nil {
 			return err
