@@ -218,14 +218,18 @@ func (s *Store) PinPolicies(ctx context.Context, p topology.Pinned, revision int
 }
 
 // FreePolicies is for when no rule asks for approvals of policies any more: those that are
-// declared count.
-func (s *Store) FreePolicies(ctx context.Context, revision int64, records ...audit.Record) error {
+// declared count. Rules is the revision of the rules in force that say so. It gives Stale
+// when those, or what is pinned, are others meanwhile.
+func (s *Store) FreePolicies(ctx context.Context, revision, rules int64, records ...audit.Record) error {
 	n, err := s.note(records)
 	if err != nil {
 		return err
 	}
 	key := s.keys.policiesInForce()
-	_, _, err = s.transact(ctx, []clientv3.Cmp{at(key, revision)}, append(s.inbox(n), clientv3.OpDelete(key))...)
+	held, _, err := s.transact(ctx, []clientv3.Cmp{at(key, revision), at(s.keys.rulesInForce(), rules)}, append(s.inbox(n), clientv3.OpDelete(key))...)
+	if err == nil && !held {
+		return fault.New(fault.Stale, "free the policies: somebody else changed them, or the rules, meanwhile")
+	}
 	return s.failed(ctx, err, "free the policies")
 }
 

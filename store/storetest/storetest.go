@@ -92,6 +92,8 @@ func Run(t *testing.T, srv Server) {
 		{"one leads at a time", testLead},
 		{"a view catches up in a quiet fleet", testCatchUpInQuiet},
 		{"the outbox has one writer at a time", testOutbox},
+		{"policies are freed by the rules in force", testFreedPolicies},
+		{"ends of requests are forgotten, and nothing else", testForgottenEnds},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newEnv(t, srv)) })
 	}

@@ -125,7 +125,7 @@ func (w Warden) policies(ctx context.Context, now time.Time) error {
 		if revision == 0 {
 			return nil
 		}
-		return w.Store.FreePolicies(ctx, revision, audit.Record{Kind: audit.Approval, Verb: "policies freed"})
+		return w.Store.FreePolicies(ctx, revision, f.Revision, audit.Record{Kind: audit.Approval, Verb: "policies freed"})
 	}
 	if next, more := t.Pin(pinned); more {
 		return w.Store.PinPolicies(ctx, next, revision, approval.Consent{})
