@@ -98,11 +98,13 @@ func TestApprovals(t *testing.T) {
 	c.run("TestDeniedWeakenedRule", c.weakened)
 	c.run("TestDeniedPolicyThatNobodyApproved", c.policies)
 	c.run("rejected and expired", c.rejected)
+	c.run("long over", c.over)
 	for _, id := range []keychain.LinkID{"dc1-dc3", "dc3-dc1"} { // the node that was shut out is not on them
 		if s := c.Lab.Network.Stats(id); s.Sent == 0 || s.Lost.Total() > 0 || s.Reused > 0 {
 			t.Errorf("%s: %+v", id, s)
 		}
 	}
+	c.run("TestDeniedRevocationWithoutThePIN", c.revokes)
 }
 
 // keysOf wants a link on an epoch.
@@ -119,18 +121,14 @@ func (c *consents) bySSHKeygen(t *testing.T) {
 	testbed.Need(t, false, "openssh-client")
 	dir := t.TempDir()
 	key := filepath.Join(dir, "id")
-	out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dora", "-f", key).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ssh-keygen: %v %s", err, out)
-	}
-	public, err := os.ReadFile(key + ".pub")
-	must(t, err)
+	public := made(t, key)
 	// A rule that is new for its verb's second half is in force at once.
-	more := rule("dora", "rotate-force", "", fmt.Sprintf("    - {name: dora, keys: [%q]}\n", strings.TrimSpace(string(public))))
+	more := rule("dora", "rotate-force", "", fmt.Sprintf("    - {name: dora, keys: [%q, %q]}\n", made(t, filepath.Join(dir, "spare")), public))
 	c.as("otto", 0, "apply", "-f", c.file(more))
-	c.until("the new rule is in force", func() bool { return len(c.view.Rules().Rules) == 3 })
+	c.until("the new rule is in force", func() bool { return len(c.view.Rules().Rules) == 4 })
 	force := []string{"rotate", "dc2-dc1", "--ignore-windows", "--reason", "by two rules"}
 	id := c.asks("otto", force...)
+	c.bySSHAgent(t, dir, id)
 	c.as("dora", 0, "approvals", "sign", id, "--key", key)
 	if said := c.as("otto", 3, append(force, "--approval", id)...); !strings.Contains(said.Err, "anna or ben (rule force)") {
 		t.Errorf("%s", said.Err)
@@ -144,7 +142,7 @@ func (c *consents) bySSHKeygen(t *testing.T) {
 	}
 	must(t, json.Unmarshal([]byte(shown), &doc))
 	i := slices.IndexFunc(doc.Votes, func(v struct{ By, Signature string }) bool { return v.By == "keyorch-operator.dora" })
-	must(t, os.WriteFile(filepath.Join(dir, "signers"), []byte("dora "+string(public)), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "signers"), []byte("dora "+public), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "sig"), []byte(doc.Votes[i].Signature), 0o600))
 	verify := exec.Command("ssh-keygen", "-Y", "verify", "-f", filepath.Join(dir, "signers"), "-I", "dora", "-n", approval.Namespace, "-s", filepath.Join(dir, "sig"))
 	verify.Stdin = strings.NewReader(doc.Statement)
@@ -165,28 +163,19 @@ func (c *consents) goes(t *testing.T, name, key string) {
 	must(t, err)
 	id := c.asks("otto", "apply", "-f", c.file("apiVersion: keyorch/v1\nkind: Site\nmetadata: {name: dc1}\n"))
 	c.as(name, 0, "approvals", "sign", id, "--key", key)
-	c.until("the rule is gone", func() bool { return len(c.view.Rules().Rules) == 2 })
+	c.until("the rule is gone", func() bool { return len(c.view.Rules().Rules) == 3 })
 }
 
 // withoutATouch has a compromise signed by a hardware key.
 func (c *consents) withoutATouch(t *testing.T) {
 	compromise := []string{"compromise", "--node", "dc2-spine2", "--reason", "stolen"}
 	id := c.asks("otto", compromise...)
-	untouched := c.carl
-	quiet := approvaltest.SK(t, approvaltest.Untouched)
-	untouched.Sign = quiet.Sign
+	untouched := c.carl.Saying(approvaltest.Untouched)
 	if said := c.signs("carl", 3, id, untouched); !strings.Contains(said.Err, "not touched") {
 		t.Errorf("%s", said.Err)
 	}
 	c.votes("carl", id, untouched.Over(c.statement(id)))
-	plan := c.planOf(id)
-	r := c.begins(id, func(q *workflows.CampaignRequest) {
-		q.Kind, q.IgnoreWindows, q.Reason, q.About, q.Selection.Links = campaign.Emergency, false, plan.Reason, plan.About, nil
-		for _, l := range plan.Links {
-			q.Selection.Links = append(q.Selection.Links, l.Name)
-		}
-	})
-	c.refused(t, r, "not touched", id)
+	c.refused(t, c.begins(id, c.urgently(id)), "not touched", id)
 	if said := c.as("otto", 3, append(compromise, "--approval", id)...); !strings.Contains(said.Err, "not touched") {
 		t.Errorf("%s", said.Err)
 	}
@@ -194,6 +183,17 @@ func (c *consents) withoutATouch(t *testing.T) {
 	c.signs("carl", 0, id, c.carl)
 	c.as("otto", 0, append(compromise, "--approval", id)...)
 	c.keysOf(t, "dc1-dc2", before+1)
+}
+
+// urgently begins what a request asks for past the verb that shuts somebody out.
+func (c *consents) urgently(id string) func(*workflows.CampaignRequest) {
+	plan := c.planOf(id)
+	return func(q *workflows.CampaignRequest) {
+		q.Kind, q.IgnoreWindows, q.Reason, q.About, q.Selection.Links = campaign.Emergency, false, plan.Reason, plan.About, nil
+		for _, l := range plan.Links {
+			q.Selection.Links = append(q.Selection.Links, l.Name)
+		}
+	}
 }
 
 func (c *consents) planOf(id string) approval.Plan {

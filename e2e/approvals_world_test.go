@@ -27,13 +27,14 @@ import (
 	"github.com/keyorch/keyorch/workflows"
 )
 
-// consents is a world in which rules ask for approvals: anna or ben for most, and
-// carl's hardware key for a compromise.
+// consents is a world in which rules ask for approvals: anna or ben for most, carl's
+// hardware key for a compromise, and pia's with its PIN for a revocation.
 type consents struct {
 	*world
-	anna, ben, carl approvaltest.Pen
-	mu              sync.Mutex
-	trail           []audit.Record
+	anna, ben, carl, pia approvaltest.Pen
+	agent                string // the socket of an ssh-agent that verbs may use
+	mu                   sync.Mutex
+	trail                []audit.Record
 }
 
 // as runs a verb as the operator of a name, and wants its exit code.
@@ -41,7 +42,7 @@ func (c *consents) as(who string, code int, args ...string) lab.Said {
 	c.t.Helper()
 	env, err := c.Lab.Stack.Env(c.t.Context(), devstack.PersonIdentity(who))
 	must(c.t, err)
-	return c.wanting(code, c.with(append(env, "SIM="+os.Getenv("SIM")), args...), args)
+	return c.wanting(code, c.with(append(env, "SIM="+os.Getenv("SIM"), "SSH_AUTH_SOCK="+c.agent), args...), args)
 }
 
 // storeOf is etcd as an operator may use it without keyorch's verbs.
@@ -184,6 +185,14 @@ func (c *consents) refused(t *testing.T, r campaign.Record, words ...string) {
 	c.recorded(t, append([]string{`"kind":"refusal"`, `"by":"keyorch-worker"`, r.Name}, words...)...)
 }
 
+// toAll is a link that somebody is left on when a site is shut out.
+const toAll = `---
+apiVersion: keyorch/v1
+kind: Link
+metadata: {name: to-all}
+spec: {upstream: [dc1-spine1], downstream: [dc2-spine1, dc3-spine1], policy: quick}
+`
+
 const frozenQuick = `apiVersion: keyorch/v1
 kind: Policy
 metadata: {name: quick}
@@ -204,14 +213,15 @@ func approver(name string, p approvaltest.Pen) string {
 // in force.
 func newConsents(t *testing.T) *consents {
 	w := newWorld(t)
-	c := &consents{world: w, anna: approvaltest.Ed25519(t), ben: approvaltest.Ed25519(t), carl: approvaltest.SK(t, approvaltest.Touched)}
+	c := &consents{world: w, anna: approvaltest.Ed25519(t), ben: approvaltest.Ed25519(t), carl: approvaltest.SK(t, approvaltest.Touched), pia: approvaltest.SK(t, approvaltest.WithPIN)}
 	c.listen()
-	w.declare(threeSites)
+	w.declare(threeSites + toAll)
 	w.staff()
 	w.rotate(0, "--all")
 	c.as("otto", 0, "apply", "-f", c.file(frozenQuick+
 		rule("force", "rotate-force, abort-switched, policies", "  approvals: 1\n", approver("anna", c.anna), approver("ben", c.ben))+
-		rule("shut-out", "compromise, revoke", "  touch: true\n", approver("carl", c.carl))))
+		rule("shut-out", "compromise", "  touch: true\n", approver("carl", c.carl))+
+		rule("leave", "revoke", "  pin: true\n", approver("pia", c.pia))))
 	c.until("rules and policies are in force", func() bool {
 		_, pinned := c.view.Policies()
 		return c.view.Rules().Revision != 0 && pinned != 0

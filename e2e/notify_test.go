@@ -98,6 +98,7 @@ type listener struct {
 	shut   bool
 	ids    []string
 	events []string // as in "link.held link a"
+	words  []string // of each
 	turned int      // away
 }
 
@@ -124,7 +125,17 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.ids = append(l.ids, r.Header.Get("webhook-id"))
-	l.events = append(l.events, e.Type+" "+e.Data.Subject)
+	l.events, l.words = append(l.events, e.Type+" "+e.Data.Subject), append(l.words, e.Data.Words)
+}
+
+// said is in which words it was told of an event first.
+func (l *listener) said(kind, subject string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.events, kind+" "+subject); i >= 0 {
+		return l.words[i]
+	}
+	return ""
 }
 
 // about is what it took about a subject, in its order.
@@ -200,6 +211,7 @@ func TestWebhooksAreTold(t *testing.T) {
 		defer mu.Unlock()
 		alerts = append(alerts, string(body))
 	}))
+	late := w.approvalsAreTold(t, good)
 	tried := w.keyorch(3, "notify", "test")
 	t.Logf("\n%s%s", tried.Out, tried.Err)
 	for _, want := range []string{"good  ", "200 after", "nobody listens there", "no answer within 10s", "2 of 4 webhooks did not take it: dead, never"} {
@@ -222,14 +234,18 @@ func TestWebhooksAreTold(t *testing.T) {
 	w.until("it goes on", func() bool { return w.soaks(name) })
 	w.until("that is told, too", func() bool { return len(good.about(subject)) == 2 })
 
+	late()
+
 	// What cannot be taken waits over the death of the worker.
 	good.close(true)
 	w.keyorch(0, "pause", name, "--reason", "fibre work")
 	w.until("the receiver has turned it away", func() bool { return good.turnedAway() > 0 })
 	w.worker.Kill()
+	w.deleteABlock()
 	good.close(false)
 	w.startWorker()
 	w.until("it is told after all", func() bool { return len(good.about(subject)) == 3 })
+	w.until("it is told that the trail is broken", func() bool { return len(good.about("the audit trail")) > 0 })
 	w.keyorch(0, "resume", name)
 	w.keyorch(0, "promote", name)
 	w.is(name, campaign.Ended)
@@ -239,6 +255,9 @@ func TestWebhooksAreTold(t *testing.T) {
 	t.Logf("\n%s", got)
 	if strings.Contains(got, "hunter2") || !strings.Contains(got, "nobody listens there") {
 		t.Errorf("get webhooks says\n%s", got)
+	}
+	if got := good.said("audit.broken", "the audit trail"); !strings.Contains(got, "the audit trail is broken: ") || !strings.Contains(got, "missing") {
+		t.Errorf("of the trail it was told %q", got)
 	}
 	if got, want := good.about("link a"), []string{"link.held", "link.held.resolved"}; !slices.Equal(got, want) {
 		t.Errorf("of link a it took %q, want %q", got, want)
