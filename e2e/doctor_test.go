@@ -72,6 +72,13 @@ func (c *clinic) settle() {
 	}
 	c.startWorker()
 	c.rotate(0, "--all")
+	s, err := c.Lab.StoreAs(c.t.Context(), devstack.Worker)
+	must(c.t, err)
+	c.t.Cleanup(func() { _ = s.Close() })
+	c.until("the worker has begun the audit trail", func() bool {
+		head, err := s.Trail().Head(c.t.Context())
+		return err == nil && head.Seq > 0
+	})
 	c.until("every link is Steady", func() bool {
 		records := c.view.Records()
 		return len(records) == len(c.topo.Links) && !slices.ContainsFunc(records, func(r link.Record) bool { return r.State.Phase != link.Steady })
