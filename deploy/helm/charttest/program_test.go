@@ -113,7 +113,7 @@ func writeTopology(t *testing.T, set, dir string) {
 func TestArgumentsSayWhatTheValuesSay(t *testing.T) {
 	pods := mustParse(t, "full").pods()
 	for part, want := range map[string][]string{
-		"worker":    {"worker", "--log-level=debug", "--health-listen=:8181", "--deployment=keyorch", "--metrics-listen=:9464"},
+		"worker":    {"worker", "--log-level=debug", "--health-listen=:8181", "--deployment=keyorch", "--webhook-secrets=/etc/keyorch/webhooks", "--metrics-listen=:9464"},
 		"agent 1e3": {"agent", "--site=1e3", "--node=007", "--state-dir=/srv/keyorch/1e3", "--log-level=warn", "--health-listen=:8181", "--metrics-listen=:9464"},
 		"agent no":  {"agent", "--site=1e3", "--node=$(HOST)", "--state-dir=/var/lib/keyorch/no", "--log-level=info", "--health-listen=:8182", "--metrics-listen=:9465"},
 		"operator":  {"schedule", "set", "weekly", "--policy", "core", "--cron", "30 2 * * sun", "--time-zone", "Europe/Berlin", "--jitter", "10m"},

@@ -33,6 +33,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"a token for Vault", "full", `vault.token="x"`, "'token'"},
 		{"a token for the worker", "full", `worker.vaultToken="x"`, "'vaultToken'"},
 		{"a token as the Secret's name", "gear", `worker.vaultSecret="hvs.CAESIJ"`, "/worker/vaultSecret"},
+		{"a signing secret as the Secret's name", "full", `worker.webhookSecret="whsec_MfKQ9r8G"`, "/worker/webhookSecret"},
 		{"environment variables", "full", `agents[0].env={"VAULT_TOKEN":"x"}`, "'env'"},
 		{"a key that nobody knows", "full", `wroker.enabled=true`, "'wroker'"},
 		{"a key of the chart before", "full", `agent.site="dc1"`, "'agent'"},
@@ -64,6 +65,7 @@ func TestSchemaRefuses(t *testing.T) {
 		// Values that contradict each other are refused in words.
 		{"nothing to install", "worker", `worker.enabled=false`, "there is nothing to install"},
 		{"a budget for no worker", "worker", `worker.replicas=0`, "worker.replicas is 0, and worker.podDisruptionBudget guards pods that there are not"},
+		{"webhooks out of reach", "full", `worker.egress=[]`, "worker.webhookSecret is set, and the network policy lets the worker out to its servers alone"},
 		{"a monitor without metrics", "worker", `metrics.serviceMonitor.enabled=true`, "metrics.serviceMonitor is on, and metrics.enabled is off"},
 		{"rules without metrics", "worker", `metrics.rules.enabled=true`, "metrics.rules is on, and metrics.enabled is off"},
 		{"a dashboard without metrics", "worker", `metrics.dashboard.enabled=true`, "metrics.dashboard is on, and metrics.enabled is off"},

@@ -438,7 +438,7 @@ func contains(labels, selector map[string]string) bool {
 // TestPoliciesLetOutToServersOnly reads the ports from the rendered policies.
 func TestPoliciesLetOutToServersOnly(t *testing.T) {
 	want := map[string]string{
-		"full rotation-worker": "53 53; 2379 2380; 8200; 7233", "full rotation-operator": "53 53; 2379 2380; 8200; 7233",
+		"full rotation-worker": "53 53; 2379 2380; 8200; 7233; 443", "full rotation-operator": "53 53; 2379 2380; 8200; 7233",
 		"worker east-keyorch-worker": "53 53; 2379; 8200; 7233",
 		"gear east-keyorch-worker":   "53 53; 2379; 443; 7233", "gear east-keyorch-agent-dc3-routers": "53 53; 2379; 443; 830",
 		"gear east-keyorch-agent-dc3-scripts": "53 53; 2379; 443",

@@ -7,6 +7,9 @@
 {{- if and .Values.worker.enabled .Values.worker.podDisruptionBudget.enabled (eq (.Values.worker.replicas | int64) 0) -}}
 {{- fail "worker.replicas is 0, and worker.podDisruptionBudget guards pods that there are not: turn it off, or the worker with worker.enabled: false" -}}
 {{- end -}}
+{{- if and .Values.worker.enabled .Values.worker.webhookSecret .Values.networkPolicy.enabled (not .Values.worker.egress) -}}
+{{- fail "worker.webhookSecret is set, and the network policy lets the worker out to its servers alone: say in worker.egress where receivers are ({to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 443}]})" -}}
+{{- end -}}
 {{- if not .Values.metrics.enabled -}}
 {{- range $name := list "serviceMonitor" "rules" "dashboard" -}}
 {{- if (index $.Values.metrics $name).enabled -}}

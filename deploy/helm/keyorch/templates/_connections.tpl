@@ -24,7 +24,8 @@ TEMPORAL_TLS_SERVER_NAME: {{ . | quote }}
 {{- end }}
 
 {{/* Files that a part has from Secrets: a list of name, secret and items (key and path below
-     /etc/keyorch/NAME), each with the variable that says where. Whole directories are mounted, not
+     /etc/keyorch/NAME), each with the variable that says where; without items every key of the
+     Secret. Whole directories are mounted, not
      single files: only those follow a renewed Secret. */}}
 {{- define "keyorch.files" -}}
 {{- $files := list -}}
@@ -48,6 +49,9 @@ TEMPORAL_TLS_SERVER_NAME: {{ . | quote }}
 {{- if eq .root.Values.vault.auth.method "approle" -}}
 {{- $items := list (dict "key" "role-id" "env" "KEYORCH_VAULT_ROLE_ID_FILE") (dict "key" "secret-id" "env" "KEYORCH_VAULT_SECRET_ID_FILE") -}}
 {{- $files = append $files (dict "name" "login" "secret" .values.vaultSecret "items" $items) -}}
+{{- end -}}
+{{- with get . "webhooks" -}}
+{{- $files = append $files (dict "name" "webhooks" "secret" . "items" list) -}}
 {{- end -}}
 {{- if and (ne .part "agent") .root.Values.temporal.address -}}
 {{- with .root.Values.temporal.tls -}}
@@ -174,9 +178,11 @@ TEMPORAL_TLS_SERVER_NAME: {{ . | quote }}
   secret:
     secretName: {{ .secret | quote }}
     defaultMode: 0440
+    {{- with .items }}
     items:
-    {{- range .items }}
+    {{- range . }}
       - {key: {{ .key | quote }}, path: {{ get . "path" | default .key | quote }}}
+    {{- end }}
     {{- end }}
 {{- end }}
 {{- end }}
