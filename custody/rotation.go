@@ -92,6 +92,47 @@ type Sealed struct {
 // (the token may not, there is no KEK, or the version under which one is wrapped is
 // retired), Mismatch (one was not minted for its link and epoch), Unavailable.
 func (c *Custody) Rewrap(ctx context.Context, kek string, keys []Sealed) ([]keychain.Wrapped, error) {
+	got, err := c.rewrap(ctx, kek, keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]keychain.Wrapped, len(keys))
+	for i, r := range got {
+		k := keys[i]
+		switch {
+		case strings.Contains(r.Error, saysTooOld):
+			return nil, fault.New(fault.Refused, "rewrap epoch %d of %s: %s", k.Epoch, k.Link, retired(k.Wrapped))
+		case r.Error != "", !strings.HasPrefix(r.Ciphertext, "vault:v"):
+			return nil, fault.New(fault.Mismatch, "rewrap epoch %d of %s: the wrapped key is not of this link and epoch under %s", k.Epoch, k.Link, kek)
+		}
+		out[i] = keychain.Wrapped{KEK: kek, Ciphertext: r.Ciphertext}
+	}
+	return out, nil
+}
+
+// Opens says of each key, all wrapped under kek, whether Vault could open it: those that
+// it could not are of a KEK that was lost and made anew under its name, or under a
+// version that is retired. It sees no key. Errors: Invalid (a malformed name), Refused
+// (the token may not, or there is no KEK), Unavailable.
+func (c *Custody) Opens(ctx context.Context, kek string, keys []Sealed) ([]bool, error) {
+	got, err := c.rewrap(ctx, kek, keys)
+	if err != nil {
+		return nil, err
+	}
+	opens := make([]bool, len(keys))
+	for i, r := range got {
+		opens[i] = r.Error == "" && strings.HasPrefix(r.Ciphertext, "vault:v")
+	}
+	return opens, nil
+}
+
+// rewrapped is what Vault says of one key.
+type rewrapped struct {
+	Ciphertext string `json:"ciphertext"`
+	Error      string `json:"error"`
+}
+
+func (c *Custody) rewrap(ctx context.Context, kek string, keys []Sealed) ([]rewrapped, error) {
 	type item struct {
 		Ciphertext string `json:"ciphertext"`
 		Context    string `json:"context"`
@@ -108,31 +149,14 @@ func (c *Custody) Rewrap(ctx context.Context, kek string, keys []Sealed) ([]keyc
 		items[i] = item{k.Wrapped.Ciphertext, context}
 	}
 	var got struct {
-		Batch []struct {
-			Ciphertext string `json:"ciphertext"`
-			Error      string `json:"error"`
-		} `json:"batch_results"`
+		Batch []rewrapped `json:"batch_results"`
 	}
 	err := c.write(ctx, call{op: "rewrap", path: c.mount + "/rewrap/" + kek, what: "rewrap under " + kek, kek: kek},
 		map[string]any{"batch_input": items}, &got)
-	if err != nil {
-		return nil, err
+	if err == nil && len(got.Batch) != len(keys) {
+		err = c.garbled()
 	}
-	if len(got.Batch) != len(keys) {
-		return nil, c.garbled()
-	}
-	out := make([]keychain.Wrapped, len(keys))
-	for i, r := range got.Batch {
-		k := keys[i]
-		switch {
-		case strings.Contains(r.Error, saysTooOld):
-			return nil, fault.New(fault.Refused, "rewrap epoch %d of %s: %s", k.Epoch, k.Link, retired(k.Wrapped))
-		case r.Error != "", !strings.HasPrefix(r.Ciphertext, "vault:v"):
-			return nil, fault.New(fault.Mismatch, "rewrap epoch %d of %s: the wrapped key is not of this link and epoch under %s", k.Epoch, k.Link, kek)
-		}
-		out[i] = keychain.Wrapped{KEK: kek, Ciphertext: r.Ciphertext}
-	}
-	return out, nil
+	return got.Batch, err
 }
 
 // saysTooOld is what Transit says of a version that is retired. It is compared with

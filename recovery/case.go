@@ -9,7 +9,8 @@ import (
 
 // Leap is how far the Turn of a rebuilt record is above every Turn that anybody
 // knows: further than a workflow that still has the link in its memory, or an order
-// that no node has seen, can be ahead.
+// that no node has seen, can be ahead. The highest epoch leaps as far when the link
+// goes on without a node that was not heard.
 const Leap = 100
 
 // Testimony is what one node says of one link: its device, and its journal.
@@ -75,7 +76,8 @@ type Outcome string
 
 // The outcomes.
 const (
-	// Kept is a record that nobody is ahead of: it stays as it is.
+	// Kept is a record that nobody is ahead of, and whose keys are there: it stays as it
+	// is.
 	Kept Outcome = "kept"
 	// Unused is a link that has no record, and of which no node knows anything.
 	Unused Outcome = "unused"

@@ -98,9 +98,25 @@ func (b *builder) nodes() []keychain.NodeID {
 	return slices.Compact(all)
 }
 
-// current reports whether nobody is ahead of the record.
+// current reports whether nobody is ahead of the record, and whether the keys that it
+// names can be had.
 func (b *builder) current() bool {
-	return b.turn == b.c.Record.State.Turn && b.highest == b.c.Record.State.Highest
+	s := b.c.Record.State
+	for _, k := range []link.Key{s.From, s.To} {
+		if !k.IsZero() && !k.Bare && !b.supplied(k.Epoch) {
+			return false
+		}
+	}
+	return b.turn == s.Turn && b.highest == s.Highest
+}
+
+// unheard reports whether the link goes on without a node that said nothing of what
+// it has.
+func (b *builder) unheard() bool {
+	return slices.ContainsFunc(slices.Concat(b.c.Upstream, b.c.Downstream), func(n keychain.NodeID) bool {
+		said := slices.ContainsFunc(b.c.Told, func(t Testimony) bool { return t.Node == n })
+		return slices.Contains(b.c.Without, n) && !said
+	})
 }
 
 func (b *builder) held(reason, next string) Verdict {

@@ -124,6 +124,20 @@ func TestWithout(t *testing.T) {
 		len(v.Record.Quarantined) != 1 || v.Record.Quarantined[0].Node != "d2" {
 		t.Errorf("%s %s: %+v", v.Outcome, v.Reason, v.Record)
 	}
+	// d2 may have epoch 5, which was staged on it alone: nobody else may be given another
+	// key of that name.
+	if s := v.Record.State; s.Highest != 4+recovery.Leap {
+		t.Errorf("the highest epoch is %d", s.Highest)
+	}
+	c.Record, c.Record.Revision = v.Record, 7
+	if v := recovery.Rebuild(c); v.Outcome != recovery.Kept {
+		t.Errorf("a second time: %s %s", v.Outcome, v.Reason)
+	}
+	c.Record = link.Record{}
+	c.Told = append(c.Told, receiver("d2", 9, list(4, 5), 4, 5)) // what it has said counts
+	if v := recovery.Rebuild(c); v.Outcome != recovery.Rebuilt || v.Record.State.Highest != 5 {
+		t.Errorf("without one that was heard: %s %s: %+v", v.Outcome, v.Reason, v.Record)
+	}
 	c.Without = []keychain.NodeID{"d1", "d2"}
 	if v := recovery.Rebuild(c); v.Outcome != recovery.Held {
 		t.Errorf("nobody is left: %s", v.Outcome)
@@ -147,5 +161,36 @@ func TestNobodyHasTheWrappedKey(t *testing.T) {
 	lost := []keychain.Report{{Node: "d2", Turn: s.Turn}}
 	if n := s.Bereft(lost); n != "d2" {
 		t.Errorf("%q is bereft, want d2", n)
+	}
+}
+
+// TestKeysThatVaultDoesNotOpen has records that nobody is ahead of, and wrapped keys that
+// are worth nothing: Vault was lost.
+func TestKeysThatVaultDoesNotOpen(t *testing.T) {
+	c := casus(sender("u1", 8, 4, 4), sender("u2", 8, 4, 4), receiver("d1", 9, list(4), 4), receiver("d2", 9, nil, 4))
+	c.Record = link.Record{Link: "a-b", Revision: 7, State: link.State{Highest: 4, Turn: 9, To: key(4), Upstream: c.Upstream, Downstream: c.Downstream}}
+	if v := recovery.Rebuild(c); v.Outcome != recovery.Kept {
+		t.Fatalf("with its key: %s %s", v.Outcome, v.Reason)
+	}
+	c.Supplied = nil
+	v := recovery.Rebuild(c)
+	s := v.Record.State
+	if v.Outcome != recovery.Rebuilt || !s.To.Bare || s.Phase != link.Steady || s.Turn != 109 || s.Highest != 4 {
+		t.Fatalf("%s %s: %+v", v.Outcome, v.Reason, s)
+	}
+	if n := s.Bereft([]keychain.Report{{Node: "d2", Turn: s.Turn}}); n != "d2" {
+		t.Errorf("%q gets the link a new epoch, want d2", n)
+	}
+	c.Record = v.Record
+	if v := recovery.Rebuild(c); v.Outcome != recovery.Kept {
+		t.Errorf("a second time: %s %s", v.Outcome, v.Reason)
+	}
+	// A key that was staged is one that nobody waits for any more.
+	c.Record.State = link.State{Phase: link.Staging, Highest: 5, Turn: 10, From: key(4), To: key(5), Upstream: c.Upstream, Downstream: c.Downstream,
+		Awaiting: []keychain.NodeID{"d2"}}
+	c.Told[2], c.Told[3] = receiver("d1", 10, list(4, 5), 4, 5), receiver("d2", 10, list(5), 4, 5)
+	v = recovery.Rebuild(c)
+	if s := v.Record.State; v.Outcome != recovery.InFlight || s.To.Epoch != 4 || !s.To.Bare || !s.From.Bare {
+		t.Errorf("in Staging: %s %s: %+v", v.Outcome, v.Reason, s)
 	}
 }

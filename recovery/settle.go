@@ -174,6 +174,9 @@ func (b *builder) state(p link.Phase, from, to link.Key) link.State {
 		Phase: p, From: from, To: to, Highest: b.highest, Turn: b.turn + Leap, Since: b.c.At,
 		Upstream: only(b.up, taken), Downstream: only(b.down, taken),
 	}
+	if b.unheard() { // it may have keys of epochs of which nobody else knows
+		s.Highest += Leap
+	}
 	s.AcceptTurn, s.SendTurn = s.Turn, s.Turn
 	for _, n := range s.Upstream {
 		for _, e := range (epochs{}).with(b.told[n].Lost...) {

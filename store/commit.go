@@ -204,7 +204,7 @@ func (c Change) keysFrom(stored, given Keys) (map[keychain.Epoch]keychain.Wrappe
 			continue
 		}
 		w := stored[k.Epoch]
-		if !given[k.Epoch].IsZero() {
+		if given != nil { // a recovery knows those that were stored, and which of them are worth something
 			w = given[k.Epoch]
 		}
 		if k.Epoch == st.To.Epoch && !c.Minted.IsZero() {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -84,9 +85,12 @@ func (s *Store) CheckDumped(key string, value []byte) error {
 
 // Restoration writes the entries of a Dump into an etcd that has nothing else.
 type Restoration struct {
-	s    *Store
-	ops  []clientv3.Op
-	size int
+	s *Store
+	// again says that a restore of the same backup was cut off before: what stands is of
+	// it, or it is not gone on with.
+	again bool
+	due   []entry
+	size  int
 }
 
 // Restore begins to restore the backup with this checksum. A restore that was cut off is
@@ -94,15 +98,16 @@ type Restoration struct {
 // when there is something else below the prefix already.
 func (s *Store) Restore(ctx context.Context, sum string) (*Restoration, error) {
 	all, mark := s.keys.everything(), s.keys.restoring()
-	found, err := s.read(ctx, []string{mark})
+	begun, err := s.restoring(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if begun, ok := found[mark]; ok {
-		if string(begun.value) != sum {
-			return nil, fault.New(fault.Refused, "restore: the restore of another backup was begun and not ended: go on with that one, or empty etcd")
-		}
-		return &Restoration{s: s}, nil
+	switch begun {
+	case sum:
+		return &Restoration{s: s, again: true}, nil
+	case "":
+	default:
+		return nil, fault.New(fault.Refused, "restore: the restore of another backup was begun and not ended: go on with that one, or empty etcd")
 	}
 	resp, err := s.get(ctx, all.from, clientv3.WithRange(all.to), clientv3.WithKeysOnly(), clientv3.WithLimit(5*page))
 	if err != nil {
@@ -119,29 +124,97 @@ func (s *Store) Restore(ctx context.Context, sum string) (*Restoration, error) {
 	return &Restoration{s: s}, s.failed(ctx, err, "begin to restore in etcd")
 }
 
-// Put writes an entry, some together with others.
+// restoring is the checksum of the backup whose restore was begun and not ended; empty
+// for none.
+func (s *Store) restoring(ctx context.Context) (string, error) {
+	mark := s.keys.restoring()
+	found, err := s.read(ctx, []string{mark})
+	return string(found[mark].value), err
+}
+
+// Whole is Refused while a backup has been restored in part: whoever took that for all
+// there is would drive links by half of what is known of them.
+func (s *Store) Whole(ctx context.Context) error {
+	sum, err := s.restoring(ctx)
+	if err == nil && sum != "" {
+		err = fault.New(fault.Refused, "use what is in etcd: the restore of a backup was begun and has not ended: run keyorch restore again, with the file of checksum %s", sum)
+	}
+	return err
+}
+
+// Put writes an entry, some together with others. Faults: Refused when a restore is gone
+// on with, and somebody has written meanwhile what is not of the backup.
 func (r *Restoration) Put(ctx context.Context, key string, value []byte) error {
-	if len(r.ops) >= maxOps || r.size+len(key)+len(value) > maxBytes/2 {
-		if err := r.flush(ctx); err != nil {
+	if len(r.due) >= maxOps || r.size+len(key)+len(value) > maxBytes/2 {
+		if err := r.Flush(ctx); err != nil {
 			return err
 		}
 	}
-	r.ops = append(r.ops, clientv3.OpPut(r.s.keys.everything().from+key, string(value)))
+	r.due = append(r.due, entry{key: r.s.keys.everything().from + key, value: value})
 	r.size += len(key) + len(value)
 	return nil
 }
 
-func (r *Restoration) flush(ctx context.Context) error {
-	if len(r.ops) == 0 {
+// Flush writes what Put has not written yet.
+func (r *Restoration) Flush(ctx context.Context) error {
+	if len(r.due) == 0 {
 		return nil
 	}
-	_, _, err := r.s.transact(ctx, nil, r.ops...)
-	r.ops, r.size = nil, 0
-	return r.s.failed(ctx, err, "restore into etcd")
+	due, err := r.missing(ctx)
+	if err != nil {
+		return err
+	}
+	var puts []clientv3.Op
+	var guards []clientv3.Cmp
+	for _, e := range due {
+		puts = append(puts, clientv3.OpPut(e.key, string(e.value)))
+		guards = append(guards, at(e.key, 0))
+	}
+	if len(puts) > 0 {
+		held, _, err := r.s.transact(ctx, guards, puts...)
+		if err != nil {
+			return r.s.failed(ctx, err, "restore into etcd")
+		}
+		if !held {
+			return fault.New(fault.Refused, "restore: somebody writes into etcd meanwhile: stop the workers, and run it again")
+		}
+	}
+	r.due, r.size = nil, 0
+	return nil
 }
 
-// End writes the rest, and ends the restoration.
+// missing is what is due and does not stand yet.
+func (r *Restoration) missing(ctx context.Context) ([]entry, error) {
+	if !r.again {
+		return r.due, nil
+	}
+	keys := make([]string, len(r.due))
+	for i, e := range r.due {
+		keys[i] = e.key
+	}
+	found, err := r.s.read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var missing []entry
+	for _, e := range r.due {
+		stands, ok := found[e.key]
+		switch {
+		case !ok:
+			missing = append(missing, e)
+		case !bytes.Equal(stands.value, e.value):
+			return nil, fault.New(fault.Refused, "restore: %s is not as in the backup: somebody has written it since the restore was cut off: empty etcd, and restore again",
+				strings.TrimPrefix(e.key, r.s.keys.everything().from))
+		}
+	}
+	return missing, nil
+}
+
+// End writes the rest, and ends the restoration: only now is what stands in etcd whole.
 func (r *Restoration) End(ctx context.Context) error {
-	r.ops = append(r.ops, clientv3.OpDelete(r.s.keys.restoring()))
-	return r.flush(ctx)
+	if err := r.Flush(ctx); err != nil {
+		return err
+	}
+	_, _, err := r.s.transact(ctx, nil, clientv3.OpDelete(r.s.keys.restoring()))
+	return r.s.failed(ctx, err, "end the restore in etcd")
 }

@@ -50,6 +50,9 @@ writes what each agent that is enrolled may open.`,
 }
 
 func (a *app) apply(ctx context.Context, s *store.Store, sources []topology.Source, dry bool) error {
+	if err := s.Whole(ctx); err != nil {
+		return err
+	}
 	declared, base, err := s.TopologyAt(ctx)
 	if err != nil {
 		return err

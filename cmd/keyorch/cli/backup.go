@@ -200,13 +200,16 @@ func (a *app) restore(ctx context.Context, s *store.Store, name string, ids []ag
 	if err != nil {
 		return err
 	}
-	if err := r.End(ctx); err != nil {
+	if err := r.Flush(ctx); err != nil {
 		return err
 	}
-	for _, e := range enrolled {
+	for _, e := range enrolled { // before it has ended: one that is cut off here is gone on with, too
 		if _, err := s.Admit(ctx, e.Identity); err != nil {
 			return err
 		}
+	}
+	if err := r.End(ctx); err != nil {
+		return err
 	}
 	_, _ = fmt.Fprintf(a.out, "restored, and %d identities let in again: now run keyorch recover\n", len(enrolled))
 	return nil

@@ -155,6 +155,9 @@ func (a *app) enroll(ctx context.Context, id identity.Identity, q enrolling) err
 		return err
 	}
 	defer func() { _ = s.Close() }()
+	if err := s.Whole(ctx); err != nil {
+		return err
+	}
 	vault, err := a.openCustody(ctx)
 	if err != nil {
 		return err

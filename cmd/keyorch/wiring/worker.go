@@ -36,6 +36,9 @@ type Worker struct {
 
 // Run works until ctx ends, then finishes what it is doing and returns nil.
 func (w Worker) Run(ctx context.Context) error {
+	if err := w.Store.Whole(ctx); err != nil {
+		return err
+	}
 	view, err := w.Store.View(ctx)
 	if err != nil {
 		return err
