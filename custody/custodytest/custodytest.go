@@ -4,6 +4,7 @@
 package custodytest
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -208,7 +209,21 @@ func testRewrap(t *testing.T, e *env) {
 	sealed.Epoch = 5
 	_, err = e.worker.Rewrap(t.Context(), kek, []custody.Sealed{sealed})
 	want(t, err, fault.Mismatch, "rewrap epoch 5 of dc1-dc2")
+	opens := func(keys ...custody.Sealed) []bool {
+		opens, err := e.worker.Opens(t.Context(), kek, keys)
+		must(t, err)
+		return opens
+	}
+	old := custody.Sealed{Link: theLink, Epoch: 4, Wrapped: e.key}
+	if got := opens(old, sealed, old); !slices.Equal(got, []bool{true, false, true}) {
+		t.Errorf("of a key, one that is of another epoch, and the key: %v can be opened", got)
+	}
 	must(t, e.operator.RetireKEK(t.Context(), kek, 2))
+	if got := opens(old, custody.Sealed{Link: theLink, Epoch: 4, Wrapped: anew[0]}); !slices.Equal(got, []bool{false, true}) {
+		t.Errorf("of one under a retired version, and one under the latest: %v can be opened", got)
+	}
+	_, err = e.worker.Opens(t.Context(), "keyorch-site-nowhere", []custody.Sealed{{Link: theLink, Epoch: 4, Wrapped: keychain.Wrapped{KEK: "keyorch-site-nowhere", Ciphertext: e.key.Ciphertext}}})
+	want(t, err, fault.Refused, "no key of that name")
 	_, err = e.worker.Rewrap(t.Context(), kek, []custody.Sealed{{Link: theLink, Epoch: 4, Wrapped: e.key}})
 	want(t, err, fault.Refused, "which is retired")
 	_, err = e.agent.Rewrap(t.Context(), kek, []custody.Sealed{{Link: theLink, Epoch: 4, Wrapped: e.key}})

@@ -94,6 +94,13 @@ func Run(t *testing.T, srv Server) {
 		{"the outbox has one writer at a time", testOutbox},
 		{"policies are freed by the rules in force", testFreedPolicies},
 		{"ends of requests are forgotten, and nothing else", testForgottenEnds},
+		{"agents are asked what they hold, and answer", testInquiry},
+		{"a rebuilt record is written with all that belongs to it", testRecover},
+		{"a key that was lost is in no record and no order", testRecoverBare},
+		{"the check for lost keys sees one that stays", testRecoverBareTeeth},
+		{"a restore that was cut off is gone on with", testRestore},
+		{"a restore mixes no two histories", testRestoreMixesNothing},
+		{"the check for mixed histories sees one", testRestoreMixesNothingTeeth},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newEnv(t, srv)) })
 	}

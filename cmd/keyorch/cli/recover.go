@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +21,7 @@ type recovering struct {
 	links   []keychain.LinkID
 	without []string
 	wait    time.Duration
+	vault   bool
 	dry     bool
 	out     format
 }
@@ -43,14 +42,20 @@ or contradict each other, is held: nothing is written for it, the workers refuse
 and the reason is told. With --without a node that is gone for good is left out of
 its links: nobody knows what it sends with, so its packets may be lost.
 
+With --ask-vault it asks Vault too which of the wrapped keys it could still open,
+after its KEKs were lost and made anew. The others count as lost: nodes that have
+them keep them, and a link with a node that has lost its key gets a new one by itself.
+
 It takes the administrator's rights.`,
 		Example: `  keyorch recover --dry-run
   keyorch recover --wait 2m
-  keyorch recover --without dc3-spine1`,
+  keyorch recover --without dc3-spine1
+  keyorch recover --ask-vault`,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&q.without, "without", nil, "go on without this node (may be repeated)")
 	f.DurationVar(&q.wait, "wait", 30*time.Second, "how long to wait for the agents to answer")
+	f.BoolVar(&q.vault, "ask-vault", false, "take keys that Vault cannot open any more for lost")
 	f.BoolVar(&q.dry, "dry-run", false, "ask the agents and say what would be done, write no record")
 	out := formatFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -86,6 +91,9 @@ type rescue struct {
 
 // newRescue finds out whom to ask about what. Faults: Invalid.
 func (a *app) newRescue(ctx context.Context, s *store.Store, q recovering) (*rescue, error) {
+	if err := s.Whole(ctx); err != nil {
+		return nil, err
+	}
 	t, err := s.Topology(ctx)
 	if err != nil {
 		return nil, err
@@ -170,54 +178,4 @@ func (r *rescue) run(ctx context.Context) error {
 		}
 	}
 	return r.print(results)
-}
-
-// hear asks the agents, and waits for their answers.
-func (r *rescue) hear(ctx context.Context) ([]store.Testimony, error) {
-	if err := r.store.Inquire(ctx, r.id, r.asked); err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.store.EndInquiry(context.WithoutCancel(ctx)) }() // the next one takes it back as well
-	expected := 0
-	for _, links := range r.asked {
-		expected += len(links)
-	}
-	over := time.NewTimer(r.wait)
-	defer over.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		n, err := r.store.Answers(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if n >= expected {
-			return r.store.Testimonies(ctx, r.id)
-		}
-		select {
-		case <-tick.C:
-		case <-over.C:
-			said, err := r.store.Testimonies(ctx, r.id)
-			r.tellSilent(said)
-			return said, err
-		case <-ctx.Done():
-			return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "wait for the agents")
-		}
-	}
-}
-
-// tellSilent names the nodes that did not answer for all of their links.
-func (r *rescue) tellSilent(said []store.Testimony) {
-	heard := map[store.Place]int{}
-	for _, t := range said {
-		heard[store.Place{Site: t.Site, Node: t.Node}]++
-	}
-	var silent []string
-	for at, links := range r.asked {
-		if heard[at] < len(links) {
-			silent = append(silent, fmt.Sprintf("%s (site %s: %d of %d links)", at.Node, at.Site, heard[at], len(links)))
-		}
-	}
-	slices.Sort(silent)
-	_, _ = fmt.Fprintf(r.app.err, "no answer within %v from %s\n", r.wait, strings.Join(silent, ", "))
 }

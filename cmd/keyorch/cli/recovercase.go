@@ -44,8 +44,15 @@ func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]dossier, 
 			e.Told = append(e.Told, testimony(t))
 		}
 		e.keep(told[l.Name])
-		e.Supplied = slices.Sorted(maps.Keys(e.keys))
 		cases = append(cases, e)
+	}
+	if r.vault {
+		if err := r.openable(ctx, cases); err != nil {
+			return nil, err
+		}
+	}
+	for i, e := range cases {
+		cases[i].Supplied = slices.Sorted(maps.Keys(e.keys))
 	}
 	return cases, nil
 }
