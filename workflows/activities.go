@@ -151,7 +151,11 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 		// In the same write: without the excluded nodes nobody could tell any more.
 		r.State = applied(r.State, link.Abort{Reason: exposed, At: now})
 	}
-	r.State, r.Quarantined = settle(r.State, declared, now), stillDeclared(r.Quarantined, declared)
+	var having link.Members
+	if q.Intent != ToAbort {
+		having = a.having(r, declared)
+	}
+	r.State, r.Quarantined = settle(r.State, declared, having, now), stillDeclared(r.Quarantined, declared)
 
 	change := Change{Sites: sites(t, r.State)}
 	adopted := r.State.Phase != link.Steady
