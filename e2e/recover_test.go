@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
-
 	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -280,85 +278,4 @@ func TestEtcdPutBack(t *testing.T) {
 	w.until("the view has the records", func() bool { return w.record("steady").State.Turn > turns["steady"] })
 	w.ahead(turns, epochs)
 	w.normal()
-}
-
-// TestBackupIsRestored makes a backup as an operator, rotates on, empties etcd, and puts
-// the backup back as the administrator. The records are behind the agents then.
-func TestBackupIsRestored(t *testing.T) {
-	w := newWorld(t)
-	w.declare(threeSites)
-	w.staff()
-	w.rotate(0, "--all")
-	w.traffic()
-	mine, other := w.ageKey("mine"), w.ageKey("other")
-	file := filepath.Join(w.Lab.Dir, "monday.age")
-	w.keyorch(2, "backup", file)
-	w.keyorch(2, "backup", file, "--recipient", "age1nobody")
-	if _, err := os.Stat(file); err == nil {
-		t.Error("a backup that failed has left a file")
-	}
-	w.keyorch(0, "backup", file, "--recipient", mine.recipient)
-	w.rotate(0, "--all")
-	w.administrator(3, "restore", file, "--age-identity", mine.file) // etcd is not empty
-	turns, epochs := w.turns(), w.reportedEpochs()
-	w.worker.Kill()
-	w.stopView()
-	must(t, w.Lab.Stack.Stop(t.Context()))
-	w.emptied()
-	stack, err := devstack.Start(t.Context(), devstack.Options{Data: w.Lab.Stack.Data})
-	must(t, err)
-	w.Lab.Stack = stack
-
-	whole, err := os.ReadFile(file)
-	must(t, err)
-	cut := filepath.Join(w.Lab.Dir, "cut.age")
-	must(t, os.WriteFile(cut, whole[:len(whole)-100], 0o600))
-	for what, c := range map[string]struct{ file, key, says string }{
-		"cut":                    {cut, mine.file, "cut after entry"},
-		"another key":            {file, other.file, "none of the identities"},
-		"no backup":              {other.file, mine.file, "not encrypted with age"},
-		"a key that is no key":   {file, cut, "not a file of age identities"},
-		"a file that is no file": {filepath.Join(w.Lab.Dir, "none"), mine.file, "no such file"},
-	} {
-		env, err := w.Lab.Stack.Env(t.Context(), devstack.Root)
-		must(t, err)
-		said := w.with(env, "restore", c.file, "--age-identity", c.key)
-		if said.Code != 2 && said.Code != 3 || !strings.Contains(said.Err, c.says) {
-			t.Errorf("%s: exit %d: %s", what, said.Code, said.Err)
-		}
-	}
-	w.administrator(0, "restore", file, "--age-identity", mine.file, "--dry-run")
-	w.administrator(0, "restore", file, "--age-identity", mine.file)
-	w.look()
-	w.run("TestDeniedOperatorRestoresOrRecovers", func(t *testing.T) {
-		w.keyorch(3, "restore", file, "--age-identity", mine.file)
-		w.keyorch(3, "recover")
-	})
-	w.supervise()
-	w.until("the agents are back", func() bool {
-		for _, l := range w.topo.Links {
-			if _, why := w.record(l.Name).State.Behind(w.view.Reports(l.Name)); why == "" {
-				return false
-			}
-		}
-		return true
-	})
-	for id, o := range w.recovers(0) {
-		if o != recovery.Rebuilt {
-			t.Errorf("%s is %s", id, o)
-		}
-	}
-	w.until("the view has the records", func() bool { return w.record("dc1-dc2").State.Turn > turns["dc1-dc2"] })
-	w.ahead(turns, epochs)
-	w.normal()
-}
-
-// ageKey is a key of age, in a file and as a recipient.
-func (w *world) ageKey(name string) (k struct{ file, recipient string }) {
-	w.t.Helper()
-	id, err := age.GenerateX25519Identity()
-	must(w.t, err)
-	k.file, k.recipient = filepath.Join(w.Lab.Dir, name+".key"), id.Recipient().String()
-	must(w.t, os.WriteFile(k.file, []byte(id.String()+"\n"), 0o600))
-	return k
 }
