@@ -31,7 +31,10 @@ func (w Worker) notify(ctx context.Context, shown watched) {
 			}
 			notify.Run(ctx, notify.Config{
 				View: noticed{shown}, Outbox: outbox{w.Store}, Secrets: notify.Directory(w.WebhookSecrets), Log: w.Logger, Observe: w.delivering(),
-				More: []func(context.Context) ([]notify.Condition, error){w.approvalsWanted, w.auditBroken},
+				More: []func(context.Context) ([]notify.Condition, error){
+					func(context.Context) ([]notify.Condition, error) { return wanted(shown.View, time.Now()), nil },
+					w.auditBroken,
+				},
 			})
 			return nil
 		})
@@ -50,20 +53,19 @@ func (w Worker) notify(ctx context.Context, shown watched) {
 	}
 }
 
-// approvalsWanted is what there is to tell of requests for approvals.
-func (w Worker) approvalsWanted(ctx context.Context) ([]notify.Condition, error) {
-	all, err := w.Store.Approvals(ctx)
-	if err != nil && !fault.Is(err, fault.Mismatch) {
-		return nil, err
-	}
-	now := time.Now()
+// wanted is what there is to tell of requests for approvals. It is looked at every two seconds,
+// so it comes from the view: plans of many links are large.
+func wanted(view *store.View, now time.Time) []notify.Condition {
+	rules := view.Rules()
 	var out []notify.Condition
-	for _, asked := range all.Asked {
-		d := asked.Decide(all.Rules, now)
-		words := strings.Join(asked.Request.Plan.Words(), " ")
-		out = append(out, notify.ApprovalConditions(asked.Request.ID(), words, approval.Notices(asked.Request, approval.Asking(all.Rules.Rules, asked.Request.Plan), d, now))...)
+	for _, asked := range view.AllAsked() {
+		d := asked.Decide(rules, now)
+		due := approval.Notices(asked.Request, approval.Asking(rules.Rules, asked.Request.Plan), d, now)
+		if len(due) > 0 {
+			out = append(out, notify.ApprovalConditions(asked.Request.ID(), strings.Join(asked.Request.Plan.Words(), " "), due)...)
+		}
 	}
-	return out, nil
+	return out
 }
 
 // brokenFor is how long a break of the audit trail is told: the chain goes on behind it.
