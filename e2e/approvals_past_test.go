@@ -86,44 +86,25 @@ func (c *consents) weakened(t *testing.T) {
 	time.Sleep(3 * time.Second) // the worker looks every second
 	c.refused(t, c.begins("", nil), "needs approvals")
 	// Who is there to approve it can: then the rule is another one.
-	c.as("otto", 3, "apply", "-f", c.file(weak))
-	changed := c.newestRequest(approval.Rules)
+	changed := c.asks("otto", "apply", "-f", c.file(weak))
 	c.signs("ben", 0, changed, c.ben)
 	c.until("the changed rule is in force", func() bool {
 		return slices.ContainsFunc(c.view.Rules().Rules, func(r approval.Rule) bool { return r.Approvers[0].Name == "mallory" })
 	})
 	c.recorded(t, `"verb":"in force"`, "ApprovalRule force", changed)
 	again := rule("force", "rotate-force, abort-switched, policies", "  approvals: 1\n", approver("anna", c.anna), approver("ben", c.ben))
-	c.as("otto", 3, "apply", "-f", c.file(again))
-	c.signs("mallory", 0, c.newestRequest(approval.Rules), mine)
+	c.signs("mallory", 0, c.asks("otto", "apply", "-f", c.file(again)), mine)
 	c.until("the rule is as it was, and policies are pinned", func() bool {
 		_, pinned := c.view.Policies()
 		return pinned != 0 && slices.ContainsFunc(c.view.Rules().Rules, func(r approval.Rule) bool { return r.Approvers[0].Name == "anna" })
 	})
 }
 
-// newestRequest is the last request of a verb.
-func (c *consents) newestRequest(verb approval.Verb) string {
-	c.t.Helper()
-	must(c.t, c.view.CatchUp(c.t.Context()))
-	id := ""
-	var at time.Time
-	for _, a := range c.view.AllAsked() {
-		if a.Request.Plan.Verb == verb && a.Ended == nil && !a.Request.At.Before(at) {
-			id, at = a.Request.ID(), a.Request.At
-		}
-	}
-	if id == "" {
-		c.t.Fatalf("nobody has asked for approvals of %s", verb)
-	}
-	return id
-}
-
 // policies changes how links are rotated, by the verb and past it.
 func (c *consents) policies(t *testing.T) {
 	open := "apiVersion: keyorch/v1\nkind: Policy\nmetadata: {name: quick}\nspec: {drain: 300ms}\n"
 	c.as("otto", 3, "apply", "-f", c.file(open))
-	c.as("otto", 3, "apply", "-f", c.file(`apiVersion: keyorch/v1
+	id := c.asks("otto", "apply", "-f", c.file(`apiVersion: keyorch/v1
 kind: Link
 metadata: {name: dc1-dc3}
 spec: {upstream: [dc1-spine1], downstream: [dc3-spine1]}
@@ -137,7 +118,6 @@ spec: {upstream: [dc1-spine1], downstream: [dc3-spine1]}
 	if past.Tally.Rotated != 0 || past.Tally.Skipped+past.Tally.Refused != 1 {
 		t.Errorf("a link whose policy nobody approved: %+v", past.Tally)
 	}
-	id := c.newestRequest(approval.Policies)
 	if said := c.as("otto", 0, "approvals", "show", id).Out; !strings.Contains(said, "the policy of Link dc1-dc3") || !strings.Contains(said, "Policy quick") {
 		t.Errorf("%s", said)
 	}

@@ -93,6 +93,7 @@ func TestApprovals(t *testing.T) {
 			t.Error("anna has written what otto asks for")
 		}
 	})
+	c.run("what has changed while it waited", c.changedMeanwhile)
 	c.run("TestDeniedApprovalWithoutATouch", c.withoutATouch)
 	c.run("TestDeniedForcedRotationPastTheVerbs", c.pastTheVerbs)
 	c.run("TestDeniedWeakenedRule", c.weakened)

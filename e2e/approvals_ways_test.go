@@ -103,6 +103,25 @@ func (c *consents) asked(verb approval.Verb, before []approval.Asked) (id string
 	return id
 }
 
+// changedMeanwhile has the node get another link while a compromise of it waits: what was
+// approved is not all of it, and nobody is excluded by halves.
+func (c *consents) changedMeanwhile(t *testing.T) {
+	known := c.view.AllAsked()
+	env, err := c.Lab.Stack.Env(t.Context(), devstack.PersonIdentity("otto"))
+	must(t, err)
+	ended := c.beside(env, "compromise", "--node", "dc2-spine2", "--reason", "stolen", "--wait-approval")
+	id := c.asked(approval.Compromise, known)
+	c.as("otto", 0, "apply", "-f", c.file(strings.Replace(strings.TrimPrefix(toAll, "---\n"), "dc2-spine1,", "dc2-spine1, dc2-spine2,", 1)))
+	c.signs("carl", 0, id, c.carl)
+	if said := ended(3); !strings.Contains(said.Err, "the plan has changed") {
+		t.Errorf("%s", said.Err)
+	}
+	must(t, c.view.CatchUp(t.Context()))
+	if s := c.view.Standing(); len(s.Exclusions) > 0 {
+		t.Errorf("somebody was shut out: %+v", s.Exclusions)
+	}
+}
+
 // revokes shuts a site out, which pia has to approve with her PIN, and carl, since links
 // get new keys for it; and then a person, who is on no link.
 func (c *consents) revokes(t *testing.T) {
