@@ -58,8 +58,10 @@ func (w *Wallet) Err() error {
 
 // Dial is how to speak to a server once. Its name, a DNS name or an IP address, must
 // be in its certificate.
-func (w *Wallet) Dial(name string) *tls.Config {
-	c := w.Current()
+func (w *Wallet) Dial(name string) *tls.Config { return w.Current().Dial(name) }
+
+// Dial is Wallet.Dial with what was read at some time.
+func (c Certificate) Dial(name string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: c.roots, GetClientCertificate: c.show}
 }
 

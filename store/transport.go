@@ -13,7 +13,7 @@ import (
 
 // transport makes every connection with the certificate and the authorities that are
 // in the files at that time. It remembers how the last one ended, which calls that
-// wait for a connection do not tell.
+// wait for a connection do not tell, and as whom it was made.
 type transport struct {
 	credentials.TransportCredentials // for what is the same for all connections
 	wallet                           *identity.Wallet
@@ -26,8 +26,9 @@ func (t transport) ClientHandshake(ctx context.Context, authority string, raw ne
 	if err != nil {
 		name = strings.Trim(authority, "[]") // without a port
 	}
-	conn, info, err := credentials.NewTLS(t.wallet.Dial(name)).ClientHandshake(ctx, authority, raw)
-	t.last.set(err)
+	shown := t.wallet.Current()
+	conn, info, err := credentials.NewTLS(shown.Dial(name)).ClientHandshake(ctx, authority, raw)
+	t.last.ended(shown.Identity.CommonName(), err)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,8 +40,17 @@ func (t transport) Clone() credentials.TransportCredentials { return t }
 
 // verdict is how the last handshake ended.
 type verdict struct {
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	err  error
+	user string // of the last that went well
+}
+
+func (v *verdict) ended(user string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err = err; err == nil {
+		v.user = user
+	}
 }
 
 func (v *verdict) set(err error) {
@@ -68,4 +78,11 @@ func (w watched) Read(b []byte) (int, error) {
 		w.last.set(err)
 	}
 	return n, err
+}
+
+// as is whom the last connection was made as; empty before the first.
+func (v *verdict) as() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.user
 }

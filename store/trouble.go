@@ -66,13 +66,17 @@ func (s *Store) unsafe() error {
 	if s.wallet == nil {
 		return nil
 	}
-	return explain(s.last.get(), s.config.Files, s.User())
+	return explain(s.last.get(), s.config.Files, s.wallet.Current().Identity.CommonName())
 }
 
-// User is who etcd takes this side for.
+// User is who etcd takes this side for: by the certificate that was shown to it, and not by
+// what is in the files by now. They are not read for each record of the trail either.
 func (s *Store) User() string {
 	if s.wallet == nil {
 		return "a client without a certificate"
+	}
+	if user := s.last.as(); user != "" {
+		return user
 	}
 	return s.wallet.Current().Identity.CommonName()
 }

@@ -3,12 +3,14 @@ package access_test
 import (
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/identity"
 	"github.com/keyorch/keyorch/identity/identitytest"
@@ -154,5 +156,24 @@ func relay(l net.Listener, to string) {
 		}
 		go func() { defer in.Close(); defer out.Close(); _, _ = io.Copy(out, in) }()
 		go func() { defer in.Close(); defer out.Close(); _, _ = io.Copy(in, out) }()
+	}
+}
+
+// Files that become somebody else's do not make the connection somebody else's: etcd goes by
+// the certificate that it was shown, and lets that one alone write into its inbox.
+func TestTheInboxIsThatOfTheConnection(t *testing.T) {
+	w := prepared(t, agentDC2, "keyorch-agent.dc9")
+	files, others := w.authority.Issue(t, agentDC2), w.authority.Issue(t, "keyorch-agent.dc9")
+	s, err := store.Open(w.ctx, w.config(files))
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	for from, to := range map[string]string{others.Cert: files.Cert, others.Key: files.Key} {
+		is, err := os.ReadFile(from)
+		must(t, err)
+		must(t, os.WriteFile(to, is, 0o600))
+	}
+	must(t, s.Append(w.ctx, audit.Record{Kind: audit.Repair, Verb: "test"}))
+	if s.User() != agentDC2 {
+		t.Errorf("etcd knows %s, and not %s", agentDC2, s.User())
 	}
 }
