@@ -157,49 +157,62 @@ func (a *Activities) begin(ctx context.Context, q BeginRequest, t topology.Topol
 	}
 	r.State, r.Quarantined = settle(r.State, declared, having, now), stillDeclared(r.Quarantined, declared)
 
-	change := Change{Sites: sites(t, r.State)}
-	adopted := r.State.Phase != link.Steady
-	if adopted {
-		q = a.calm(q)
+	if r.State.Phase != link.Steady { // left in flight, or its nodes have changed
+		return a.adopt(q, t, declared, r, exposed, now)
 	}
-	attempt := link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows, Brief: q.Urgent}
-	var renew string
-	if no := a.notNow(q, t, declared, r, now); no.Denied != "" && !adopted {
+	if no := a.notNow(q, t, declared, r, now); no.Denied != "" {
 		no.Record = r
 		return no, Change{}
 	}
+	return a.renew(ctx, q, t, declared, r, now)
+}
+
+// adopt takes over a link in flight for the owner of q. Its key was minted for other nodes,
+// of which one may be excluded by now: exposed says so.
+func (a *Activities) adopt(q BeginRequest, t topology.Topology, declared topology.Link, r link.Record, exposed string, now time.Time) (Begun, Change) {
+	q = a.calm(q)
+	attempt := attemptOf(q, now)
+	attempt.Minted = r.Last.Minted
+	attempt.Urgent = attempt.Urgent || r.Last.Urgent // what an emergency has begun is urgent still
+	attempt.Brief = attempt.Brief || r.Last.Brief
+	b := Begun{Renew: renewal(q, r, t.PolicyOf(declared).Tail, now)}
+	if q.Intent != ToAbort {
+		b.Renew = cmp.Or(b.Renew, exposed)
+	}
+	b.Record = ownedBy(q, r, attempt)
+	return b, Change{Record: b.Record, Sites: sites(t, r.State)}
+}
+
+// renew begins the next epoch of a link, with a key of its own.
+func (a *Activities) renew(ctx context.Context, q BeginRequest, t topology.Topology, declared topology.Link, r link.Record, now time.Time) (Begun, Change) {
+	change := Change{Sites: sites(t, r.State)}
+	next := r.State.Highest + 1
+	stepped, err := link.Step(r.State, link.Rotate{Epoch: next, At: now})
+	if err != nil {
+		return Begun{Record: r, Denied: err.Error()}, Change{}
+	}
+	// For those that send too: nobody else who sends to the same site may open it.
+	wrapped, err := a.custodian.Mint(ctx, r.Link, next, t.SitesOf(slices.Concat(declared.Upstream, declared.Downstream)))
 	switch {
-	case adopted: // left in flight, or its nodes have changed
-		attempt.Minted = r.Last.Minted
-		attempt.Urgent = attempt.Urgent || r.Last.Urgent // what an emergency has begun is urgent still
-		attempt.Brief = attempt.Brief || r.Last.Brief
-		if renew = renewal(q, r, t.PolicyOf(declared).Tail, now); q.Intent != ToAbort {
-			renew = cmp.Or(renew, exposed)
-		}
-	default:
-		next := r.State.Highest + 1
-		stepped, err := link.Step(r.State, link.Rotate{Epoch: next, At: now})
-		if err != nil {
-			return deny("%v", err)
-		}
-		// For those that send too: nobody else who sends to the same site may open it.
-		wrapped, err := a.custodian.Mint(ctx, r.Link, next, t.SitesOf(slices.Concat(declared.Upstream, declared.Downstream)))
-		switch {
-		case fault.Is(err, fault.Refused), fault.Is(err, fault.Invalid), fault.Is(err, fault.Mismatch):
-			return deny("%s", told(err))
-		case err != nil:
-			return Begun{Record: r, Later: told(err)}, Change{}
-		}
-		r.State, change.Minted = stepped, wrapped
+	case fault.Is(err, fault.Refused), fault.Is(err, fault.Invalid), fault.Is(err, fault.Mismatch):
+		return Begun{Record: r, Denied: told(err)}, Change{}
+	case err != nil:
+		return Begun{Record: r, Later: told(err)}, Change{}
 	}
-	r.Owner = q.Owner
-	r.Last = attempt
+	r.State, change.Minted = stepped, wrapped
+	change.Record = ownedBy(q, r, attemptOf(q, now))
+	return a.begunAs(change.Record, declared), change
+}
+
+func attemptOf(q BeginRequest, now time.Time) link.Attempt {
+	return link.Attempt{Campaign: q.Campaign, Outcome: link.Held, Begun: now, Minted: now, Urgent: q.Urgent || q.IgnoreWindows, Brief: q.Urgent}
+}
+
+// ownedBy is r in the hands of the owner of q.
+func ownedBy(q BeginRequest, r link.Record, attempt link.Attempt) link.Record {
+	r.Owner, r.Last = q.Owner, attempt
 	r.Last.Epoch = r.State.Sends().Epoch
-	change.Record = r
-	if adopted { // its key was minted for other nodes
-		return Begun{Record: r, Renew: renew}, change
-	}
-	return a.begunAs(r, declared), change
+	return r
 }
 
 // begunAs is the answer about a link whose new key was minted for all its
