@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/keyorch/keyorch/cmd/keyorch/doctor"
 	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/e2e/devstack"
@@ -43,6 +45,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	c.run("clock", c.clocks)
 	c.run("agent away", c.agentAway)
 	c.run("etcd without users", c.withoutUsers)
+	c.run("before bootstrap", c.beforeBootstrap)
 	c.run("vault sealed", c.sealed)
 	c.run("no transit", c.withoutTransit)
 	c.run("docs", c.page)
@@ -223,6 +226,38 @@ func (c *clinic) withoutUsers(t *testing.T) {
 	_, err = root.AuthEnable(t.Context())
 	must(t, err)
 	c.visit("users on again", 0, nil, c.dirs["keyorch-agent.dc2"], []string{"--site", "dc2"})
+}
+
+// beforeBootstrap takes from a worker and an agent what this version has to be given: as after
+// an upgrade, when bootstrap was not run again. They say so, and go on when it was.
+func (c *clinic) beforeBootstrap(t *testing.T) {
+	const words, dc3 = "run keyorch bootstrap with this version", "keyorch-agent.dc3"
+	root, err := c.Lab.Stack.EtcdClient(t.Context(), devstack.Root)
+	must(t, err)
+	defer func() { _ = root.Close() }()
+	logs := []string{c.worker.Log, c.agents["dc3"].Log}
+	for _, log := range logs {
+		if strings.Contains(string(read(t, log)), words) {
+			t.Errorf("%s complained of rights that it had", log)
+		}
+	}
+	for role, inbox := range map[string]string{"keyorch-worker": "", dc3: dc3 + "/"} {
+		from := store.DefaultPrefix + "/trail/inbox/" + inbox
+		_, err = root.RoleRevokePermission(t.Context(), role, from, clientv3.GetPrefixRangeEnd(from))
+		must(t, err)
+	}
+	c.startWorker()
+	c.agents["dc3"] = c.agentOf("dc3", c.dirs[dc3])
+	for _, log := range logs {
+		c.until("it says what to do: "+log, func() bool { return strings.Contains(string(read(t, log)), words) })
+	}
+	c.visit("before bootstrap", 3, nil, c.dirs[w1], nil, "may not do all that it has to: writes /keyorch/v1/trail/inbox/", "mend: have the administrator "+words)
+	c.administrator(0, "bootstrap")
+	c.visit("after bootstrap", 0, nil, c.dirs[w1], nil, " 0 failed")
+	c.rotate(0, "--all")
+	c.worker.Kill()
+	c.agents["dc3"].Terminate()
+	c.until("nobody serves bad again", func() bool { return len(c.view.Present([]keychain.NodeID{"bad"})) == 0 })
 }
 
 func (c *clinic) sealed(t *testing.T) {

@@ -46,26 +46,69 @@ func (g Grant) String() string { return string(g.Access) + " " + g.From }
 func (s *Store) Try(ctx context.Context, g Grant) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	// etcd looks at the rights for both branches before it takes one, and without a condition it
+	// takes the first, which does nothing. A condition would have to be read, and not everybody who writes may read.
+	for _, op := range g.trials() {
+		var err error
+		if op.IsGet() {
+			_, err = s.client.Do(ctx, op)
+		} else {
+			_, err = s.client.Txn(ctx).Else(op).Commit()
+		}
+		if err != nil {
+			return s.tried(ctx, err, g)
+		}
+	}
+	return nil
+}
+
+// trials are a read and a write that g allows, or one of them.
+func (g Grant) trials() (ops []clientv3.Op) {
 	if g.Access != Writes {
 		options := []clientv3.OpOption{clientv3.WithLimit(1), clientv3.WithKeysOnly()}
 		if g.To != "" {
 			options = append(options, clientv3.WithRange(g.To))
 		}
-		if _, err := s.client.Get(ctx, g.From, options...); err != nil {
-			return s.tried(ctx, err, g)
-		}
+		ops = append(ops, clientv3.OpGet(g.From, options...))
 	}
 	if g.Access == Reads {
-		return nil
+		return ops
 	}
 	key := g.From
 	if g.To != "" {
 		key = strings.TrimSuffix(g.From, "/") + "/" + nobody
 	}
-	// etcd looks at the rights for both branches before it takes one, and without a condition it
-	// takes the first, which does nothing. A condition would have to be read, and not everybody who writes may read.
-	_, err := s.client.Txn(ctx).Else(clientv3.OpPut(key, "")).Commit()
-	return s.tried(ctx, err, g)
+	return append(ops, clientv3.OpPut(key, ""))
+}
+
+// Lacking is how much an identity has to be able to do, and what etcd denies of that to this
+// side. When it denies nothing, which is so unless something is wrong, one request tells. An error
+// says that etcd did not answer, or Invalid that there is no such identity.
+func (s *Store) Lacking(ctx context.Context, i identity.Identity) (needed int, lacking []Grant, err error) {
+	roles, err := RolesOf(s.config.Prefix, i)
+	if err != nil {
+		return 0, nil, err
+	}
+	var grants []Grant
+	var all []clientv3.Op
+	for _, r := range roles {
+		for _, g := range r.Grants {
+			grants, all = append(grants, g), append(all, g.trials()...)
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err = s.client.Txn(call).Else(all...).Commit(); !denied(err) {
+		return len(grants), nil, s.classified(ctx, err, "try what etcd allows")
+	}
+	for _, g := range grants {
+		if err := s.Try(ctx, g); fault.Is(err, fault.Refused) {
+			lacking = append(lacking, g)
+		} else if err != nil {
+			return len(grants), nil, err
+		}
+	}
+	return len(grants), lacking, nil
 }
 
 func (s *Store) tried(ctx context.Context, err error, g Grant) error {

@@ -163,23 +163,14 @@ func rights(ctx context.Context, a *about, s *store.Store, prefix string, me per
 		a.skip("rights", "the administrator may do everything")
 		return
 	}
-	roles, err := store.RolesOf(prefix, me.Identity)
+	needed, lacking, err := s.Lacking(ctx, me.Identity)
 	if err != nil {
 		a.failed("rights", err)
 		return
 	}
-	var grants []store.Grant
-	for _, r := range roles {
-		grants = append(grants, r.Grants...)
-	}
 	var missing, excess []string
-	for _, g := range grants {
-		if err := s.Try(ctx, g); fault.Is(err, fault.Refused) {
-			missing = append(missing, g.String())
-		} else if err != nil {
-			a.failed("rights", err)
-			return
-		}
+	for _, g := range lacking {
+		missing = append(missing, g.String())
 	}
 	for _, g := range store.Forbidden(prefix, me.Identity) {
 		if err := s.Try(ctx, g); err == nil {
@@ -189,12 +180,12 @@ func rights(ctx context.Context, a *about, s *store.Store, prefix string, me per
 			return
 		}
 	}
-	judgeRights(a, me, len(grants), missing, excess)
+	judgeRights(a, me, needed, missing, excess)
 }
 
 func judgeRights(a *about, me person, granted int, missing, excess []string) {
 	if len(missing) > 0 {
-		a.fail("rights", fmt.Sprintf("%s may not do all that it has to: %s", me, few(missing)), "have the administrator run keyorch enroll for it again, which puts its role right")
+		a.fail("rights", fmt.Sprintf("%s may not do all that it has to: %s", me, few(missing)), "have the administrator run keyorch bootstrap with this version, which puts roles right")
 	} else {
 		a.ok("rights", fmt.Sprintf("all %d that %s needs", granted, me))
 	}

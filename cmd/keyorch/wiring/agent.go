@@ -55,6 +55,10 @@ func (a Agent) Run(ctx context.Context) error {
 	nodes := make(chan []agents.Node)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
+		tellRights(ctx, a.Store, a.Logger)
+		return nil
+	})
+	group.Go(func() error {
 		serving := serving{agent: a, devices: Devices{Network: a.Network, SimAddress: a.SimAddress}}
 		return a.Store.WatchNodes(ctx, a.Site, a.only(), func(all []topology.Node) {
 			if list, changed := serving.update(ctx, all); changed {

@@ -62,6 +62,7 @@ func (w Worker) Run(ctx context.Context) error {
 	w.Health.began(view)
 	w.Logger.InfoContext(ctx, "working", "queue", workflows.TaskQueue)
 	var mending sync.WaitGroup
+	mending.Go(func() { tellRights(ctx, w.Store, w.Logger) })
 	mending.Go(func() { workflows.Tend(ctx, kept, shown, campaigns, w.Logger) })
 	mending.Go(func() { workflows.Mend(ctx, shown, campaigns, campaigns, w.Logger) })
 	mending.Go(func() { w.watch(ctx, shown) })
