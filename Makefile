@@ -65,7 +65,7 @@ generate: ## write generated files anew: the phase diagram, the scripts' expecte
 
 bench: ## fleets of 1,000 and 10,000 links beside their floor, and the rules of others: docs/benchmarks.md
 	cd e2e && $(GO) test -count=1 -v -run TestRules ./rules
-	cd e2e && $(GO) test -run '^$$' -bench 'Fleets|Secured' -benchtime 1x -timeout 30m .
+	cd e2e && $(GO) test -run '^$$' -bench 'Fleets|Secured|Audited' -benchtime 1x -timeout 30m .
 
 clean:
 	rm -rf bin

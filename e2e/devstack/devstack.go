@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/server/temporal"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
+	"google.golang.org/grpc"
 
 	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
@@ -50,6 +51,9 @@ type Options struct {
 	SimNetwork string
 	// Temporal changes how Temporal runs.
 	Temporal TemporalOptions
+	// Etcd, unless nil, stands before etcd and sees every request: to measure what a part
+	// of them costs.
+	Etcd grpc.UnaryServerInterceptor
 }
 
 // Stack is a running etcd, Temporal and Vault. Its exported fields do not change
@@ -128,7 +132,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if o.UI {
 		s.TemporalUI = uiURL(ports)
 	}
-	if err := s.startServers(ctx, ports, certs, o.Temporal); err != nil {
+	if err := s.startServers(ctx, ports, certs, o); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -159,7 +163,7 @@ func (s *Stack) Plain() bool { return s.plain }
 
 // startServers starts the servers side by side. Only the web pages need another
 // server, Temporal.
-func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts, o TemporalOptions) error {
+func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts, o Options) error {
 	begin := time.Now()
 	took := func(server, at string, err error) error {
 		if err == nil {
@@ -169,13 +173,13 @@ func (s *Stack) startServers(ctx context.Context, ports Ports, certs serverCerts
 	}
 	g, starting := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		if s.etcd, err = startEtcd(starting, s.Data, ports, certs, s.logs.etcd); err == nil {
+		if s.etcd, err = startEtcd(starting, s.Data, ports, certs, s.logs.etcd, o.Etcd); err == nil {
 			err = s.guardEtcd(starting)
 		}
 		return took("etcd", s.EtcdEndpoint, err)
 	})
 	g.Go(func() (err error) {
-		s.temporal, err = startTemporal(starting, s.Data, ports, s.logs.temporal, o)
+		s.temporal, err = startTemporal(starting, s.Data, ports, s.logs.temporal, o.Temporal)
 		if err := took("temporal", s.TemporalAddress, err); err != nil || s.TemporalUI == "" {
 			return err
 		}

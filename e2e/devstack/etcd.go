@@ -8,13 +8,15 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 
 	"github.com/keyorch/keyorch/fault"
 )
 
 // startEtcd runs a one-member etcd that syncs every write to disk, as in
-// production: the tests that kill processes depend on it.
-func startEtcd(ctx context.Context, dir string, ports Ports, certs serverCerts, log *os.File) (*embed.Etcd, error) {
+// production: the tests that kill processes depend on it. Before, unless nil, sees every
+// request first.
+func startEtcd(ctx context.Context, dir string, ports Ports, certs serverCerts, log *os.File, before grpc.UnaryServerInterceptor) (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	client := url.URL{Scheme: "http", Host: address(ports.Etcd)}
 	pages := url.URL{Scheme: "http", Host: address(ports.EtcdHTTP)}
@@ -37,6 +39,9 @@ func startEtcd(ctx context.Context, dir string, ports Ports, certs serverCerts, 
 	cfg.TickMs, cfg.ElectionMs = 10, 100
 	cfg.EnableGRPCGateway = false
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
+	if before != nil {
+		cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(before)}
+	}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(log))
 
 	e, err := embed.StartEtcd(cfg)
