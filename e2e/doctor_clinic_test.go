@@ -83,14 +83,14 @@ func (c *clinic) issue(dir identity.Directory, name string, from, to time.Time) 
 }
 
 // root is Vault's own client with the token that may do everything.
-func (c *clinic) root() *api.Client {
-	c.t.Helper()
+func (w *world) root() *api.Client {
+	w.t.Helper()
 	conf := api.DefaultConfig()
-	conf.Address = c.Lab.Stack.VaultAddress
-	must(c.t, conf.ConfigureTLS(&api.TLSConfig{CACert: filepath.Join(c.Lab.Stack.Data, "tls", "ca.crt")}))
+	conf.Address = w.Lab.Stack.VaultAddress
+	must(w.t, conf.ConfigureTLS(&api.TLSConfig{CACert: filepath.Join(w.Lab.Stack.Data, "tls", "ca.crt")}))
 	client, err := api.NewClient(conf)
-	must(c.t, err)
-	client.SetToken(c.Lab.Stack.RootToken)
+	must(w.t, err)
+	client.SetToken(w.Lab.Stack.RootToken)
 	return client
 }
 

@@ -142,7 +142,8 @@ func (w *world) restoreIsKilled(whole []byte, file, key string) {
 	must(w.t, err)
 	held := feed(whole[:len(whole)-1000])
 	defer func() { _ = held.Close() }()
-	root := w.etcdAsRoot()
+	root, err := w.Lab.Stack.EtcdClient(w.t.Context(), devstack.Root)
+	must(w.t, err)
 	defer func() { _ = root.Close() }()
 	w.eventually("some of it is written", func() bool { return w.restored(root) > 0 })
 	must(w.t, restore.Process.Kill())
@@ -175,18 +176,6 @@ func (w *world) halfRestored(file, key string) {
 	if !fault.Is(err, fault.Refused) {
 		w.t.Errorf("a worker meanwhile: %v", err)
 	}
-}
-
-// etcdAsRoot is etcd's own client, of the administrator.
-func (w *world) etcdAsRoot() *clientv3.Client {
-	w.t.Helper()
-	c, err := w.Lab.Stack.EtcdAs(w.t.Context(), devstack.Root)
-	must(w.t, err)
-	wallet, err := c.Files.Open("etcd")
-	must(w.t, err)
-	raw, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints, TLS: wallet.Dial("127.0.0.1"), DialTimeout: 5 * time.Second})
-	must(w.t, err)
-	return raw
 }
 
 // restored is how many records there are.
