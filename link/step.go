@@ -148,7 +148,9 @@ func (s State) satisfied(r keychain.Report) bool {
 		silent := r.Sends.IsZero() && (s.lostBy(r.Node, s.To.Epoch) || s.To.Bare)
 		return silent || r.Sends.Epoch == s.To.Epoch && r.Sends.KCV != ""
 	case Retiring:
-		return keeps(s.To) && r.Accepted(s.From.Epoch).IsZero()
+		// Nor for one without it to forget the last key that it has: it does with the next.
+		without := s.To.Bare && r.Accepted(s.To.Epoch).IsZero()
+		return without || keeps(s.To) && r.Accepted(s.From.Epoch).IsZero()
 	case Steady, Draining:
 	}
 	return false
