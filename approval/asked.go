@@ -17,6 +17,9 @@ type InForce struct {
 	Broken bool `json:"-"`
 }
 
+// unreadable is why nothing is approved while the rules in force are broken.
+const unreadable = "the rules of approvals in force cannot be read: see keyorch doctor"
+
 // Asked is a request and what became of it.
 type Asked struct {
 	Request Request
@@ -45,6 +48,10 @@ func (a Asked) Decide(f InForce, now time.Time) Decision {
 		return Decision{State: Rejected, Reason: fmt.Sprintf("%s has written it in the name of %s", a.By, plain(a.Request.Plan.Requester))}
 	case a.Ended != nil:
 		return Decision{State: a.Ended.State, Reason: a.Ended.Reason, Rules: a.Ended.Rules}
+	case f.Broken && now.Before(a.Request.Expires): // no rule asks, since none is known
+		return Decision{State: Wanted, Reason: unreadable}
+	case f.Broken:
+		return Decision{State: Expired, Reason: unreadable}
 	}
 	return Decide(a.Request, Asking(f.Rules, a.Request.Plan), a.Votes, now)
 }
@@ -79,7 +86,7 @@ func (c Consent) Needed() bool { return c.End.ID != "" }
 func (f InForce) Consent(n Need, id string, find func(id string) (Asked, bool), now time.Time) (Consent, string) {
 	asking := f.Asking(n)
 	if f.Broken {
-		return Consent{}, "the rules of approvals in force cannot be read: see keyorch doctor"
+		return Consent{}, unreadable
 	}
 	if len(asking) == 0 {
 		return Consent{}, ""

@@ -90,6 +90,17 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// Rules that cannot be read approve nothing, though none of them asks.
+func TestBrokenRulesApproveNothing(t *testing.T) {
+	r := someRequest()
+	a, broken := approval.Asked{Request: r, By: requester}, approval.InForce{Broken: true, Revision: 5}
+	for after, want := range map[time.Duration]approval.State{0: approval.Wanted, 2 * time.Hour: approval.Expired} {
+		if d := a.Decide(broken, asked().Add(after)); d.State != want || !strings.Contains(d.Reason, "cannot be read") {
+			t.Errorf("after %v: %s: %q, want %s", after, d.State, d.Reason, want)
+		}
+	}
+}
+
 // Every rule that asks must be satisfied.
 func TestAllRulesMustBeSatisfied(t *testing.T) {
 	annas, bens := approvaltest.Ed25519(t), approvaltest.Ed25519(t)
@@ -152,6 +163,12 @@ func TestNotices(t *testing.T) {
 		"reminder 40m0s anna+ben", "expiring 45m0s anna+ben", "reminder 50m0s anna+ben", "expired 1h0m0s anna+ben"}
 	if got := at(2 * time.Hour); !slices.Equal(got, all) {
 		t.Errorf("in the end %q", got)
+	}
+	if got := at(25 * time.Hour); !slices.Equal(got, all) {
+		t.Errorf("a day after the end %q", got)
+	}
+	if got := at(25*time.Hour + 1); got != nil {
+		t.Errorf("later than that %q", got)
 	}
 	if got := at(29 * time.Minute); !slices.Equal(got, all[:4]) {
 		t.Errorf("after 29m %q", got)

@@ -31,14 +31,18 @@ type Notice struct {
 // maxNotices bounds the reminders, and the escalations, of one rule.
 const maxNotices = 100
 
+// staleAfter is how long people are told of a request whose time is up: whoever could not
+// be told meanwhile has no use for it any more.
+const staleAfter = 24 * time.Hour
+
 // Notices are those that are due at now, in the order of their times, of a request that
-// stands as d says. Nothing more is due of one that is approved, rejected or used;
-// what has been told before stays due.
+// stands as d says. Nothing more is due of one that is approved, rejected or used, or whose
+// time was up a day ago; what has been told before stays due until then.
 //
 // First as many approvers are asked as have to sign, in the order of the rule. After
 // each EscalateAfter one more is.
 func Notices(r Request, rules []Rule, d Decision, now time.Time) []Notice {
-	if d.State != Wanted && d.State != Expired {
+	if d.State != Wanted && d.State != Expired || now.Sub(r.Expires) > staleAfter {
 		return nil
 	}
 	var all []Notice

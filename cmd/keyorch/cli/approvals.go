@@ -208,6 +208,9 @@ Where the key is elsewhere, take the statement there and bring the signature bac
 			return err
 		}
 		d := asked.Decide(w.view.Rules(), time.Now())
+		if w.view.Rules().Broken {
+			return fault.New(fault.Refused, "sign %s: %s", args[0], d.Reason)
+		}
 		if d.State != approval.Wanted && d.State != approval.Approved {
 			return fault.New(fault.Refused, "sign %s: it is %s", args[0], strings.TrimSuffix(string(d.State)+": "+d.Reason, ": "))
 		}
