@@ -2,18 +2,14 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/audit"
 	"github.com/keyorch/keyorch/custody"
-	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/store"
 )
 
@@ -80,24 +76,6 @@ func (a *app) trailKeys(ctx context.Context) (audit.Keys, error) {
 		return nil, err
 	}
 	return vault.AuditKeys(ctx)
-}
-
-// whole writes a file, all of it or none.
-func whole(name string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "write %s", name)
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	return fault.Wrap(fault.Invalid, errors.Join(f.Sync(), f.Chmod(0o600), f.Close(), os.Rename(f.Name(), name)), "write %s", name)
 }
 
 func (a *app) auditKeyVerb() *cobra.Command {

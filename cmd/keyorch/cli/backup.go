@@ -10,7 +10,6 @@ import (
 	"time"
 
 	agelib "filippo.io/age"
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/audit"
@@ -65,25 +64,21 @@ func recipientsOf(named []string, file string) ([]agelib.Recipient, error) {
 }
 
 // backUp writes the file, or none.
-func (a *app) backUp(ctx context.Context, s *store.Store, name string, to []agelib.Recipient) error {
-	if err := announce(ctx, s, deed("backup", outcomeAsked, audit.Record{Details: map[string]string{"recipients": fmt.Sprint(len(to))}})); err != nil {
+func (a *app) backUp(ctx context.Context, s *store.Store, name string, recipients []agelib.Recipient) error {
+	if err := announce(ctx, s, deed("backup", outcomeAsked, audit.Record{Details: map[string]string{"recipients": fmt.Sprint(len(recipients))}})); err != nil {
 		return err
 	}
 	if name == "-" {
-		_, err := dump(ctx, s, a.out, to)
+		_, err := dump(ctx, s, a.out, recipients)
 		return err
 	}
-	f, err := renameio.NewPendingFile(name, renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "backup")
-	}
-	defer func() { _ = f.Cleanup() }()
-	made, err := dump(ctx, s, f, to)
+	var made backup.Summary
+	err := whole(name, func(to io.Writer) (err error) {
+		made, err = dump(ctx, s, to, recipients)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "backup")
 	}
 	_, _ = fmt.Fprintf(a.err, "%s has %d entries, sha256 %s\n", name, made.Entries, made.SHA256)
 	return nil

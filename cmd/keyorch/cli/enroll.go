@@ -3,11 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/keyorch/keyorch/audit"
@@ -236,8 +236,10 @@ func (a *app) invite(ctx context.Context, vault *custody.Custody, e custody.Enro
 		_, err = fmt.Fprintln(a.out, text)
 		return err
 	}
-	err = renameio.WriteFile(q.out, []byte(text+"\n"), 0o600, renameio.WithStaticPermissions(0o600))
-	return fault.Wrap(fault.Invalid, err, "--out")
+	return whole(q.out, func(to io.Writer) error {
+		_, err := fmt.Fprintln(to, text)
+		return fault.Wrap(fault.Invalid, err, "--out")
+	})
 }
 
 // mayOpen is the KEKs that an agent gets with its enrolment.
