@@ -180,6 +180,8 @@ func (w *world) normal() {
 		}
 	}
 	w.noLoss()
+	all := w.Lab.Network.Total()
+	w.t.Logf("%d packets sent until now, %d lost", all.Sent, all.Lost.Total())
 }
 
 // TestEtcdEmptied loses all that etcd has, under traffic, with rotations in every
