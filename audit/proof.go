@@ -3,6 +3,8 @@ package audit
 import (
 	"fmt"
 	"time"
+
+	"github.com/keyorch/keyorch/fault"
 )
 
 // Problem is something that is wrong with an export.
@@ -47,6 +49,18 @@ type Proof struct {
 	// Problems are what is wrong; More, how many more there are.
 	Problems []Problem `json:"problems,omitempty"`
 	More     int       `json:"more,omitempty"`
+}
+
+// Fault is a Mismatch that names the first problem, or nil when there is none.
+func (p Proof) Fault() error {
+	switch n := len(p.Problems) + p.More; n {
+	case 0:
+		return nil
+	case 1:
+		return fault.New(fault.Mismatch, "verify the trail: a problem in %s", p.Problems[0])
+	default:
+		return fault.New(fault.Mismatch, "verify the trail: %d problems, the first in %s", n, p.Problems[0])
+	}
 }
 
 // End is where an export ends.

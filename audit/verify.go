@@ -35,10 +35,7 @@ func Verify(r io.Reader, q Question) (Proof, error) {
 	if err := v.run(); err != nil {
 		return v.proof, err
 	}
-	if n := len(v.proof.Problems) + v.proof.More; n > 0 {
-		return v.proof, fault.New(fault.Mismatch, "verify the trail: %d problems, the first in %s", n, v.proof.Problems[0])
-	}
-	return v.proof, nil
+	return v.proof, v.proof.Fault()
 }
 
 type verifying struct {

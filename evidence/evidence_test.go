@@ -263,9 +263,17 @@ func TestTamperingIsFound(t *testing.T) {
 		if bad == text {
 			t.Fatalf("%s: nothing was changed", name)
 		}
-		if _, _, err := verify(bad, c.keys()); !fault.Is(err, fault.Mismatch) && !fault.Is(err, fault.Invalid) {
+		_, proof, err := verify(bad, c.keys())
+		if !fault.Is(err, fault.Mismatch) && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if len(proof.Problems) > 0 && !strings.Contains(err.Error(), proof.Problems[0].What) {
+			t.Errorf("%s: %v says nothing of %s", name, err, proof.Problems[0])
+		}
+	}
+	line := 1 + slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, `"packets":70`) })
+	if _, _, err := verify(strings.Replace(text, `"packets":70`, `"packets":71`, 1), c.keys()); !strings.Contains(err.Error(), fmt.Sprintf("in line %d: ", line)) {
+		t.Errorf("of a change in line %d it says: %v", line, err)
 	}
 	if _, _, err := verify(text, other.keys()); !fault.Is(err, fault.Mismatch) {
 		t.Errorf("with another key: %v", err)

@@ -44,6 +44,9 @@ func Verify(r *bufio.Reader, q audit.Question) (Case, audit.Proof, error) {
 	for i := range proof.Problems {
 		proof.Problems[i].Line++ // the first line is ours
 	}
+	if len(proof.Problems) > 0 && fault.Is(err, fault.Mismatch) {
+		err = proof.Fault()
+	}
 	if err != nil {
 		return Case{Head: h}, proof, err
 	}
