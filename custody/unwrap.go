@@ -246,7 +246,7 @@ func (c *Custody) openOne(o *opening) opened {
 	err := c.write(o.ctx, call{
 		op: OpUnwrap, path: c.mount + "/decrypt/" + kek, what: "decrypt under " + kek, kek: kek,
 		bad: fault.New(fault.Mismatch,
-			"open epoch %d of %s: the wrapped key is not of this link and epoch under %s", o.epoch, o.link, kek),
+			"open epoch %d of %s: the wrapped key is not of this link and epoch under %s (if Vault was set up anew: keyorch recover --ask-vault)", o.epoch, o.link, kek),
 		old: fault.New(fault.Refused, "open epoch %d of %s: %s", o.epoch, o.link, retired(o.wrapped)),
 	}, map[string]any{"ciphertext": o.wrapped.Ciphertext, "context": o.derivation}, &got)
 	switch {
