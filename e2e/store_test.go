@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -45,20 +44,11 @@ func startEtcd(tb testing.TB) storetest.Server {
 	tb.Cleanup(func() { server.Close() })
 	return storetest.Server{
 		Endpoint: addr,
-		Restart: func(*testing.T) {
+		Data:     dir,
+		Restart: func(meanwhile func()) {
 			server.Close()
+			meanwhile()
 			server = start()
-		},
-		Keep: func(t *testing.T) func() {
-			kept := filepath.Join(t.TempDir(), "etcd")
-			on := func(from, to string) {
-				server.Close()
-				must(t, os.RemoveAll(to))
-				must(t, os.CopyFS(to, os.DirFS(from)))
-				server = start()
-			}
-			on(dir, kept)
-			return func() { on(kept, dir) }
 		},
 	}
 }

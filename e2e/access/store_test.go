@@ -14,6 +14,11 @@ func TestStoreOverTLS(t *testing.T) {
 	storetest.Run(t, storetest.Server{
 		Endpoint: strings.TrimPrefix(w.endpoint, "https://"),
 		Files:    w.authority.Issue(t, "root"),
-		Restart:  func(*testing.T) { w.restart() },
+		Data:     w.serverConfig.Dir,
+		Restart: func(meanwhile func()) {
+			w.server.Close()
+			meanwhile()
+			w.run()
+		},
 	})
 }

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/keyorch/keyorch/audit"
@@ -37,14 +39,18 @@ func testPutBack(t *testing.T, e *env, srv Server) {
 	for range 10 { // the copy is ahead of what the inboxes' watch was told
 		e.put("/unrelated", "")
 	}
-	putBack := srv.Keep(t)
+	kept := filepath.Join(t.TempDir(), "etcd")
+	srv.Restart(func() { must(t, os.CopyFS(kept, os.DirFS(srv.Data))) })
 	e.drive(s, "lost", ids("a"), ids("b"))
 	for range 100 {
 		e.put("/unrelated", "")
 	}
 	must(t, v.CatchUp(e.ctx)) // all watches of the connection hear of it
 	must(t, v.WaitRevision(e.ctx, e.put("/unrelated", "")))
-	putBack()
+	srv.Restart(func() {
+		must(t, os.RemoveAll(srv.Data))
+		must(t, os.CopyFS(srv.Data, os.DirFS(kept)))
+	})
 
 	must(t, v.CatchUp(e.ctx))
 	if _, ok := v.Record("lost"); ok {

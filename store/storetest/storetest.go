@@ -28,10 +28,11 @@ type Server struct {
 	Endpoint string
 	// Files are those of a client that may do everything; empty: without TLS.
 	Files identity.Files
-	// Restart stops it and starts it again on the same data and address.
-	Restart func(t *testing.T)
-	// Keep copies its data. What it gives stops it and starts it again on the copy.
-	Keep func(t *testing.T) (putBack func())
+	// Data is the directory of its data.
+	Data string
+	// Restart stops it, has something done meanwhile, and starts it again on the same data
+	// and address.
+	Restart func(meanwhile func())
 }
 
 // Run runs the suite. Every test keeps to a prefix of its own.

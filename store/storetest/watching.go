@@ -143,7 +143,7 @@ func testRestart(t *testing.T, e *env, srv Server) {
 	must(t, err)
 	tenure := e.serve(s, "b", "one")
 	m.reaches(t, d)
-	srv.Restart(t)
+	srv.Restart(func() {})
 	d.rotate()
 	m.reaches(t, d)
 	must(t, v.WaitRevision(e.ctx, d.rec.Revision))
