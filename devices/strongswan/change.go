@@ -31,6 +31,9 @@ const tidy = 4 * time.Second
 // deleted without.
 const goodbye = time.Second
 
+// errLeads says that there is nothing to take back: the key leads after all.
+var errLeads = errors.New("it leads after all")
+
 // run leaves ref leading, and alone.
 func (s *change) run(t *talk) error {
 	all, err := t.associations(s.link)
@@ -52,13 +55,18 @@ func (s *change) run(t *talk) error {
 }
 
 // begin makes ref lead. After an error that is not Unknown nothing of it is
-// left. Where an answer was lost, what charon did stays, to be looked at.
+// left. Where an answer was lost, what charon did stays, to be looked at. When the
+// context ends while ref leads already, it has begun: what is older goes, or two keys
+// would be left.
 func (s *change) begin(t *talk) error {
 	failed := s.try(t)
 	if failed == nil || fault.Is(failed, fault.Unknown) && t.ctx.Err() == nil {
 		return failed
 	}
 	err := s.device.afterwards(t.ctx, s.undo)
+	if errors.Is(err, errLeads) && t.ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fault.Wrap(fault.Unknown, failed, "switch %s to epoch %d", s.link, s.ref.Epoch)
 	}
@@ -139,7 +147,7 @@ func (s *change) undo(t *talk) error {
 		return err
 	}
 	if all.lead(s.ref, s.connection.children()) {
-		return fault.New(fault.Unknown, "epoch %d is up", s.ref.Epoch)
+		return errLeads
 	}
 	for _, sa := range all {
 		old := slices.ContainsFunc(s.before, func(b ikeSA) bool { return b.id == sa.id })

@@ -4,6 +4,7 @@ package devices_test
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -115,6 +116,32 @@ func TestStrongswanLeavesOneKeyWhenItsContextEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- u.up.Upstream().Switch(ctx, u.new, u.newK) }()
 	testbed.Until(t, 10*time.Second, "two tunnels are up", func() bool { return u.sends(t) == keychain.Ref{} })
+	cancel()
+	if err := <-ended; !fault.Is(err, fault.Unknown) || u.sends(t) != u.new.Ref {
+		t.Errorf("%v (%v); it sends with %v, want %v", err, fault.Of(err), u.sends(t), u.new.Ref)
+	}
+}
+
+// A switch whose context ends when the new tunnel stands, before it has heard so, leaves
+// one key as well.
+func TestStrongswanLeavesOneKeyBeforeItHasHeard(t *testing.T) {
+	testbed.SideBySide(t, testbed.Daemons)
+	u := newTunnelUp(t, initiator())
+	front := filepath.Join(u.a.Dir, "front.vici")
+	proxy := testbed.NewProxy(t, "unix", front, u.a.socket(), "initiate")
+	release := proxy.HoldNext()
+	defer release()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- strongswanDevice(t, front, initiator()).Upstream().Switch(ctx, u.new, u.newK) }()
+	testbed.Until(t, 10*time.Second, "the initiation is held", proxy.Troubled)
+	name := fmt.Sprintf("keyorch.conformance.e%d-%s", u.new.Epoch, u.new.KCV)
+	if out, err := exec.Command("swanctl", "--initiate", "--ike", name, "--child", "net", "--uri", "unix://"+u.a.socket()).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := u.sends(t); got != (keychain.Ref{}) {
+		t.Fatalf("with two tunnels it sends with %v", got)
+	}
 	cancel()
 	if err := <-ended; !fault.Is(err, fault.Unknown) || u.sends(t) != u.new.Ref {
 		t.Errorf("%v (%v); it sends with %v, want %v", err, fault.Of(err), u.sends(t), u.new.Ref)
