@@ -9,7 +9,6 @@ import (
 
 	"github.com/keyorch/keyorch/devices/netconf"
 	"github.com/keyorch/keyorch/e2e/devices/proof"
-	"github.com/keyorch/keyorch/e2e/devices/testbed"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/secret/secrettest"
 )
@@ -43,8 +42,9 @@ func osakaKobeTopology(t *testing.T, osaka, kobe *netconfServer) string {
 	return strings.Replace(strings.Join(parts, "---\n"), "policy: routers", "policy: proof", 1)
 }
 
+// TestNetconfProof runs alone: beside a guest, which computes, a login at sshd may take longer
+// than an agent waits for.
 func TestNetconfProof(t *testing.T) {
-	testbed.SideBySide(t, testbed.Daemons)
 	osaka, kobe := newNetconfServer(t), newNetconfServer(t)
 	const chain = "ospf-core"
 	proof.Run(t, proof.Shared(t), proof.Device{
