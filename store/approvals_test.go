@@ -10,20 +10,27 @@ import (
 	"github.com/keyorch/keyorch/approval"
 )
 
-// Who has written a request or a vote is in its key alone, and a request that was
-// changed is not there.
-func TestRequestsAreWhatTheirKeysSay(t *testing.T) {
-	s := &Store{keys: layout{DefaultPrefix}}
-	v := &View{s: s, declared: make(declared), broken: make(map[string]error)}
+// told is a view that has what is put.
+func told(t *testing.T) (s *Store, v *View, put func(key string, doc any)) {
+	t.Helper()
+	s = &Store{keys: layout{DefaultPrefix}}
+	v = &View{s: s, declared: make(declared), broken: make(map[string]error)}
 	v.forgetFacts()
 	n := nothing()
-	put := func(key string, doc any) {
+	put = func(key string, doc any) {
 		b, err := json.Marshal(doc)
 		if err != nil {
 			t.Fatal(err)
 		}
 		v.put(entry{key: key, value: b, mod: 5}, &n)
 	}
+	return s, v, put
+}
+
+// Who has written a request or a vote is in its key alone, and a request that was
+// changed is not there.
+func TestRequestsAreWhatTheirKeysSay(t *testing.T) {
+	s, v, put := told(t)
 	const otto, anna = "keyorch-operator.otto", "keyorch-operator.anna"
 	r := approval.NewRequest(approval.Plan{Verb: approval.Compromise, Requester: otto}, time.Now(), time.Hour)
 	changed := r
@@ -38,7 +45,7 @@ func TestRequestsAreWhatTheirKeysSay(t *testing.T) {
 		t.Errorf("a request in the name of another is %s", d.State)
 	}
 	put(s.keys.request(otto, r.ID()), r)
-	v.remove(s.keys.request(anna, r.ID()), &n)
+	v.remove(s.keys.request(anna, r.ID()), new(nothing()))
 	put(s.keys.vote(anna, r.ID()), map[string]string{"By": otto, "by": otto, "signature": "x"})
 	if a, _ = v.Asked(r.ID()); a.By != otto || len(a.Votes) != 1 || a.Votes[0].By != anna {
 		t.Errorf("read as %+v", a)
@@ -105,17 +112,7 @@ func TestRequestsAreForgottenWhenTheyAreOver(t *testing.T) {
 // The end of a request is remembered until nobody can make use of it, and for as long as it
 // says what became of one that is there.
 func TestEndsAreRememberedAsLongAsTheyAreNeeded(t *testing.T) {
-	s := &Store{keys: layout{DefaultPrefix}}
-	v := &View{s: s, declared: make(declared), broken: make(map[string]error)}
-	v.forgetFacts()
-	n := nothing()
-	put := func(key string, doc any) {
-		b, err := json.Marshal(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v.put(entry{key: key, value: b, mod: 5}, &n)
-	}
+	s, v, put := told(t)
 	const otto = "keyorch-operator.otto"
 	asked := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	r := approval.NewRequest(approval.Plan{Verb: approval.Compromise, Requester: otto}, asked, approval.MaxDeadline)

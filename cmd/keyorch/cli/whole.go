@@ -1,34 +1,30 @@
 package cli
 
 import (
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/keyorch/keyorch/fault"
 )
 
 // whole writes a file that only its owner can read, all of it or none. What is no file,
 // /dev/null or a pipe, is written to: root would else put a file in its place.
-func whole(name string, write func(io.Writer) error) (err error) {
+func whole(name string, write func(io.Writer) error) error {
 	if is, err := os.Lstat(name); err == nil && !is.Mode().IsRegular() && !is.IsDir() {
 		return within(name, write)
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	f, err := renameio.NewPendingFile(name, renameio.WithTempDir(filepath.Dir(name)), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "write %s", name)
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
+	defer func() { _ = f.Cleanup() }()
 	if err := write(f); err != nil {
 		return err
 	}
-	return fault.Wrap(fault.Invalid, errors.Join(f.Sync(), f.Chmod(0o600), f.Close(), os.Rename(f.Name(), name)), "write %s", name)
+	return fault.Wrap(fault.Invalid, f.CloseAtomicallyReplace(), "write %s", name)
 }
 
 // within writes to what is there.
