@@ -187,3 +187,17 @@ func TestNotices(t *testing.T) {
 		keys[n.Key] = true
 	}
 }
+
+func TestNoticesOfRulesThatTakeTheirTime(t *testing.T) {
+	r, rule := someRequest(), someRule(1, approvaltest.Ed25519(t), approvaltest.Ed25519(t))
+	rule.Approvals = 2
+	rule.RemindAfter, rule.EscalateAfter = 100_000*time.Hour, 20*time.Hour // a hundred reminders later, no time.Duration holds it
+	now := asked().Add(2 * time.Hour)
+	var got []string
+	for _, n := range approval.Notices(r, []approval.Rule{rule}, approval.Decide(r, []approval.Rule{rule}, nil, now), now) {
+		got = append(got, string(n.Kind)+" "+strings.Join(n.To, "+"))
+	}
+	if want := []string{"approval wanted anna+ben", "expiring anna+ben", "expired anna+ben"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

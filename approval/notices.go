@@ -58,18 +58,21 @@ func Notices(r Request, rules []Rule, d Decision, now time.Time) []Notice {
 			continue
 		}
 		s := d.Rules[i]
-		asked := func(at time.Time) []string { return s.Open[:min(len(s.Open), rule.asked(s, r.At, at))] }
-		add(rule, NoticeWanted, 0, r.At, asked(r.At))
-		for n := 1; rule.RemindAfter > 0 && n <= maxNotices; n++ {
-			at := r.At.Add(time.Duration(n) * rule.RemindAfter)
-			add(rule, NoticeReminder, n, at, asked(at))
+		asked := func(at time.Time) []string { return s.Open[:rule.asked(s, r.At, at)] }
+		every := func(step time.Duration, tell func(n int, at time.Time)) {
+			at := r.At
+			for n := 1; n <= maxNotices && step > 0 && step <= min(now.Sub(at), r.Expires.Sub(at)); n++ {
+				at = at.Add(step)
+				tell(n, at)
+			}
 		}
-		for n := 1; rule.EscalateAfter > 0 && n <= maxNotices; n++ {
-			at := r.At.Add(time.Duration(n) * rule.EscalateAfter)
+		add(rule, NoticeWanted, 0, r.At, asked(r.At))
+		every(rule.RemindAfter, func(n int, at time.Time) { add(rule, NoticeReminder, n, at, asked(at)) })
+		every(rule.EscalateAfter, func(n int, at time.Time) {
 			if before, then := asked(at.Add(-1)), asked(at); len(then) > len(before) {
 				add(rule, NoticeEscalated, n, at, then[len(before):])
 			}
-		}
+		})
 		good := r.Expires.Sub(r.At)
 		expiring := r.Expires.Add(-min(time.Hour, good/4))
 		add(rule, NoticeExpiring, 0, expiring, asked(expiring))
@@ -79,11 +82,12 @@ func Notices(r Request, rules []Rule, d Decision, now time.Time) []Notice {
 	return all
 }
 
-// asked is how many of those who have not signed are asked at an instant.
+// asked is how many of those who have not signed are asked at an instant that is not
+// before since.
 func (r Rule) asked(s Standing, since, at time.Time) int {
-	n := s.Needed - len(s.By)
+	n := min(s.Needed-len(s.By), len(s.Open))
 	if r.EscalateAfter > 0 {
 		n += int(at.Sub(since) / r.EscalateAfter)
 	}
-	return n
+	return min(n, len(s.Open))
 }

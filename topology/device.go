@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/keyorch/keyorch/keychain"
@@ -83,13 +82,7 @@ func refusals(err error) []finding {
 	}](err); ok {
 		field := one.Field()
 		message = strings.TrimPrefix(message, field+": ")
-		for _, step := range parameterStep.FindAllStringSubmatch(field, -1) {
-			if i, err := strconv.Atoi(step[1]); err == nil {
-				at = at.with(i)
-			} else {
-				at = at.with(step[0])
-			}
-		}
+		at = at.below(field)
 	}
 	return []finding{{at: at, message: strings.Join(strings.Fields(message), " ")}}
 }

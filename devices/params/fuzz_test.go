@@ -3,7 +3,6 @@ package params_test
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ func FuzzFields(f *testing.F) {
 		`{}`, `null`, `[]`, `{"port":"eth0","mtu":1500,"on":true,"wait":"30s","list":["a","b"],"words":{"a":"b"},"mode":"ppk","links":{"dc1-dc2":{"peer":"192.0.2.1"}}}`,
 		`{"port":5,"mtu":"1500","on":"yes","wait":30,"list":"a","words":["a"],"mode":"x","links":{"a/b":{},"l":[],"m":null}}`,
 		`{"mtu":1e300,"wait":"9999999h","list":[1,null],"words":{"a":1},"links":{"":{"":""}},"extra":{"deep":[{}]}}`,
+		`{"" :0,"\u001b[2J":1,"links":{"":1,"a-b":{"" :2}}}`,
 		`{"port":"kH8vN2qLx0sR7tYw3zB5dF9gJ1mP4cVaUeOiTnSrQlAkH8vN2qLx0sR7tYw3zB5dF9gJ1mP4cVaUeOiTnSrQlA","psk":"x"}`,
 	} {
 		f.Add([]byte(s))
@@ -59,7 +59,7 @@ func FuzzFields(f *testing.F) {
 		}
 		for _, one := range all.Unwrap() {
 			placed, ok := one.(interface{ Field() string })
-			if !ok || placed.Field() == "" && !strings.Contains(string(data), `"":`) {
+			if !ok || placed.Field() == "" {
 				t.Errorf("%q has no field", one)
 			}
 			if said := len([]rune(one.Error())); ok && said > len([]rune(placed.Field()))+200 {

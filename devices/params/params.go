@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func (r *Reader) all() problems {
 	slices.Sort(r.known)
 	for _, name := range slices.Sorted(maps.Keys(r.fields)) {
 		if !slices.Contains(r.known, name) {
-			all = append(all, problem{r.at + name, fmt.Sprintf("no such field: %s %s", r.what, strings.Join(r.known, ", "))})
+			all = append(all, problem{r.at + shown(name), fmt.Sprintf("no such field: %s %s", r.what, strings.Join(r.known, ", "))})
 		}
 	}
 	for _, inner := range r.inner {
@@ -207,7 +208,7 @@ func (r *Reader) Texts(name string) map[string]string {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		s, ok := m[k].(string)
 		if !ok {
-			r.Problem(name+"."+k, "%s is not a text: put it in quotes", describe(m[k]))
+			r.Problem(name+"."+shown(k), "%s is not a text: put it in quotes", describe(m[k]))
 		}
 		texts[k] = s
 	}
@@ -220,10 +221,10 @@ func (r *Reader) Texts(name string) map[string]string {
 func (r *Reader) Each(name string, f func(name string, part *Reader)) bool {
 	m := r.Map(name)
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		part := &Reader{what: "here there are", at: r.at + name + "." + key + "."}
+		part := &Reader{what: "here there are", at: r.at + name + "." + shown(key) + "."}
 		fields, ok := m[key].(map[string]any)
 		if !ok && m[key] != nil {
-			r.Problem(name+"."+key, "%s is not a map of fields", describe(m[key]))
+			r.Problem(name+"."+shown(key), "%s is not a map of fields", describe(m[key]))
 			continue
 		}
 		part.fields = fields
@@ -241,7 +242,7 @@ func (r *Reader) Links(f func(link keychain.LinkID, part *Reader)) {
 	r.Each(linksField, func(name string, part *Reader) {
 		n++
 		if err := keychain.ValidName(name); err != nil {
-			r.Problem(linksField+"."+name, "it is not the name of a link: %v", err)
+			r.Problem(linksField+"."+shown(name), "it is not the name of a link: %v", err)
 			return
 		}
 		f(keychain.LinkID(name), part)
@@ -310,6 +311,15 @@ func whole(v any) (int64, bool) {
 		return int64(n), n == math.Trunc(n) && math.Abs(n) < 1<<53
 	}
 	return 0, false
+}
+
+// shown is a name that came with the fields: in quotes when it is empty, or when it
+// would not be seen as what it is.
+func shown(name string) string {
+	if quoted := strconv.Quote(name); name == "" || quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }
 
 // describe shows a value as it stands in the topology, cut short.
