@@ -147,6 +147,37 @@ func (c *consents) rejected(t *testing.T) {
 	c.recorded(t, `"verb":"expired"`, r.ID(), "nothing has changed")
 }
 
+// forgotten uses approvals, has etcd forget that they were used, as one that was put back
+// from an older copy has, and recovers.
+func (c *consents) forgotten(t *testing.T) {
+	force := []string{"rotate", "dc1-dc2", "--ignore-windows", "--reason", "forced"}
+	id := c.asks("otto", force...)
+	c.signs("anna", 0, id, c.anna)
+	c.as("otto", 0, append(force, "--approval", id)...)
+	client, err := c.Lab.Stack.EtcdClient(t.Context(), devstack.Root)
+	must(t, err)
+	defer func() { _ = client.Close() }()
+	forget := func() {
+		_, err := client.Delete(t.Context(), store.DefaultPrefix+"/approvals/ended/"+id)
+		must(t, err)
+		c.until("it is open again", func() bool { a, ok := c.view.Asked(id); return ok && a.Ended == nil })
+	}
+	forget()
+	c.as("otto", 0, append(force, "--approval", id)...) // that is what must not be
+	forget()
+	if said := c.administrator(0, "recover", "--dry-run"); !strings.Contains(said.Err, "to be ended") {
+		t.Errorf("%s", said.Err)
+	}
+	if said := c.administrator(0, "recover"); !strings.Contains(said.Err, "ended") {
+		t.Errorf("%s", said.Err)
+	}
+	if said := c.as("otto", 3, append(force, "--approval", id)...); !strings.Contains(said.Err, "ask anew") {
+		t.Errorf("%s", said.Err)
+	}
+	c.refused(t, c.begins(id, nil), "ask anew", id)
+	c.recorded(t, `"verb":"rejected"`, id, "ask anew")
+}
+
 // TestDeniedAbortAfterTheSwitch takes back what has switched, by the verb and past it.
 func TestDeniedAbortAfterTheSwitch(t *testing.T) {
 	w := newWorld(t)

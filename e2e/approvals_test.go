@@ -42,6 +42,7 @@ func TestApprovals(t *testing.T) {
 			c.refused(t, c.begins(id, nil), "used already", id)
 		})
 	})
+	c.run("TestDeniedApprovalThatEtcdHasForgotten", c.forgotten)
 	c.run("signed by ssh-keygen", c.bySSHKeygen)
 	c.run("TestDeniedForgedApproval", func(t *testing.T) {
 		id := c.asks("otto", force...)

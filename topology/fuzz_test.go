@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -37,6 +38,7 @@ func FuzzParse(f *testing.F) {
 		`"1e3"`, `"=": 1`, `{"<<": 1, "a b": [null, ~]}`, `"\r\n"`, `"\0"`, `|+` + "\n\n     a\n\n", `2026-01-01`, `"y"`, `'#'`, `"\n"`, `"\n\n a"`, `"a: b"`} {
 		f.Add([]byte(device + value + "\n"))
 	}
+	f.Add([]byte("kind:\u0085 a\u2028\u2029\u0085: ["))
 	f.Add([]byte(everyField))
 	f.Add([]byte(everyWebhookField))
 	policy := "apiVersion: keyorch/v1\nkind: Policy\nmetadata: {name: p}\nspec: "
@@ -58,7 +60,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the error is not Invalid with problems: %v", err)
 		}
 		for _, p := range problems {
-			if p.Message == "" || strings.ContainsAny(p.String(), "\n\r\x1b") || p.Line > 2+strings.Count(string(data), "\n")+strings.Count(string(data), "\r") {
+			if p.Message == "" || strings.ContainsAny(p.String(), "\n\r\x1b") || p.Line > 2+len(lineBreak.FindAll(data, -1)) {
 				t.Errorf("problem %#v", p)
 			}
 		}
@@ -96,6 +98,9 @@ func BenchmarkParse10000Links(b *testing.B) {
 		}
 	}
 }
+
+// lineBreak is what ends a line in YAML 1.1, by which the parser counts.
+var lineBreak = regexp.MustCompile("[\n\r\u0085\u2028\u2029]")
 
 // FuzzSelector: no text makes ParseSelector panic, and what it accepts means the
 // same when it is written and read again.

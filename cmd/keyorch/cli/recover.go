@@ -42,6 +42,9 @@ or contradict each other, is held: nothing is written for it, the workers refuse
 and the reason is told. With --without a node that is gone for good is left out of
 its links: nobody knows what it sends with, so its packets may be lost.
 
+Requests for approvals that are open are ended, since etcd may have forgotten that they
+were used.
+
 With --ask-vault it asks Vault too which of the wrapped keys it could still open,
 after its KEKs were lost and made anew. The others count as lost: nodes that have
 them keep them, and a link with a node that has lost its key gets a new one by itself.
@@ -159,6 +162,9 @@ func (r *rescue) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := r.endRequests(ctx); err != nil {
+		return err
 	}
 	said, err := r.hear(ctx)
 	if err != nil {
