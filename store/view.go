@@ -35,10 +35,11 @@ type View struct {
 	decided   decided
 	consents  consents
 
-	// topology is made from declared when it is asked for, until then nil.
-	declared declared
-	topology *topology.Topology
-	broken   map[string]error
+	// plain is made from declared, and topology from plain and the policies in force, when
+	// they are asked for; until then they are nil.
+	declared        declared
+	plain, topology *topology.Topology
+	broken          map[string]error
 	// rev is up to where the facts and the topology are current.
 	rev struct{ facts, topology int64 }
 	// streams is where to ask how far the watches are.
@@ -211,7 +212,7 @@ func (v *View) Topology() topology.Topology {
 // declaredTopology is Topology while the view is locked.
 func (v *View) declaredTopology() topology.Topology {
 	if v.topology == nil {
-		made := v.declared.topology().Under(v.consents.policies)
+		made := v.plainTopology().Under(v.consents.policies)
 		v.topology = &made
 	}
 	return *v.topology

@@ -107,11 +107,21 @@ func (v *View) consented(p path, n *news) {
 	n.topology = true
 }
 
-// Declared is what is declared, as it was declared.
+// Declared is what is declared, as it was declared. It costs nothing until something is
+// applied.
 func (v *View) Declared() topology.Topology {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.declared.topology()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.plainTopology()
+}
+
+// plainTopology is Declared while the view is locked.
+func (v *View) plainTopology() topology.Topology {
+	if v.plain == nil {
+		made := v.declared.topology()
+		v.plain = &made
+	}
+	return *v.plain
 }
 
 // Rules are the rules of approvals in force: those that a worker has pinned, or as long

@@ -316,7 +316,7 @@ func (f topologyFollower) put(e entry) {
 }
 
 func (f topologyFollower) done(rev int64) {
-	f.v.topology = nil
+	f.v.plain, f.v.topology = nil, nil
 	f.v.rev.topology = rev
 	f.v.tell(news{topology: true})
 }

@@ -179,8 +179,10 @@ func testView(t *testing.T, e *env) {
 		}
 		topo, err := s.Topology(e.ctx)
 		must(t, err)
-		if got := v.Topology(); !reflect.DeepEqual(got, topo) {
-			t.Fatalf("the view has\n%+v, stored is\n%+v", got, topo)
+		for _, got := range []topology.Topology{v.Topology(), v.Declared()} {
+			if !reflect.DeepEqual(got, topo) {
+				t.Fatalf("the view has\n%+v, stored is\n%+v", got, topo)
+			}
 		}
 	}
 	agree()
