@@ -17,7 +17,6 @@ import (
 	"github.com/keyorch/keyorch/e2e/devstack"
 	"github.com/keyorch/keyorch/e2e/lab"
 	"github.com/keyorch/keyorch/keychain"
-	"github.com/keyorch/keyorch/link"
 	"github.com/keyorch/keyorch/store"
 	"github.com/keyorch/keyorch/topology"
 )
@@ -80,7 +79,7 @@ func rotateFleet(b *testing.B, links, rotations int, interval time.Duration) fig
 	f.figures.firstKeys = f.rotate(nil)
 	f.Lab.Traffic(f.topo, interval)
 	f.figures.measured = f.measure(rotations)
-	f.figures.alive = f.others(f.figures.spent, f.figures.begun)
+	f.figures.alive = f.watched(nil)
 	f.figures.dead = f.withDeadSite()
 	f.Lab.Network.Close() // what it costs is not keyorch's
 	f.count()
@@ -237,72 +236,6 @@ func (f *fleet) links() []keychain.LinkID {
 		ids[i] = k.Name
 	}
 	return ids
-}
-
-// others is how long it took until the last link that has no end at the first
-// site was done.
-func (f *fleet) others(s spent, begun time.Time) time.Duration {
-	var last time.Time
-	for _, k := range f.topo.Links {
-		if at := s.ended[k.Name]; !f.atDeadSite(k) && at.After(last) {
-			last = at
-		}
-	}
-	return last.Sub(begun)
-}
-
-func (f *fleet) atDeadSite(k topology.Link) bool {
-	return slices.Contains(f.topo.SitesOf(slices.Concat(k.Upstream, k.Downstream)), f.Site(0))
-}
-
-// withDeadSite rotates all links while the first site has no agent and its devices
-// do not answer, and gives back how long that took for the others. Then the site
-// comes back, and the command must end with everything rotated.
-func (f *fleet) withDeadSite() (took time.Duration) {
-	f.Helper()
-	dead := func(is bool) {
-		for _, n := range f.topo.Nodes {
-			if n.Site == f.Site(0) {
-				f.Lab.Network.Node(n.Name).Dead(is)
-			}
-		}
-	}
-	noError(f.B, f.agents.StopSite(f.Site(0)))
-	dead(true)
-	begun := time.Now()
-	f.rotate(func() {
-		f.look(f.awaitOthers)
-		dead(false)
-		f.agents.Start(f.Context(), f.Site(0))
-	})
-	return f.others(pastOf(f.B, f.store, f.links(), begun), begun)
-}
-
-// awaitOthers waits until every link that has no end at the first site is Steady
-// again after the campaign has taken it up.
-func (f *fleet) awaitOthers(v *store.View) {
-	f.Helper()
-	left := map[keychain.LinkID]bool{}
-	for _, k := range f.topo.Links {
-		if !f.atDeadSite(k) {
-			left[k.Name] = true
-		}
-	}
-	look := time.NewTicker(500 * time.Millisecond)
-	defer look.Stop()
-	giveUp := time.After(10 * time.Minute)
-	for len(left) > 0 {
-		select {
-		case <-giveUp:
-			f.Fatalf("with a dead site %d of the other links were not rotated", len(left))
-		case <-look.C:
-		}
-		for id := range left {
-			if r, _ := v.Record(id); r.State.Phase == link.Steady && r.State.To.Epoch > f.epoch {
-				delete(left, id)
-			}
-		}
-	}
 }
 
 // count adds up the packets. None may be lost.

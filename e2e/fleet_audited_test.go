@@ -97,7 +97,6 @@ func (d *deaf) entries() [][]byte {
 type oneRotation struct {
 	took, used time.Duration // used is the processor time of everything
 	records    int           // that the trail has of it, or that got lost
-	from, to   int64         // etcd's revisions
 	// What was written to etcd.
 	transactions, keys, bytes int
 }
@@ -149,12 +148,6 @@ func auditedFleet(b *testing.B, links, pairs int, interval time.Duration) audite
 		f.say("pair %d of %d: %.2f", i+1, pairs, one.took.Seconds()/other.took.Seconds())
 	}
 	a.loaded, a.making = load(b), d.making(b, pairs)
-	for i := range pairs {
-		for _, r := range []*oneRotation{&a.with[i], &a.without[i]} {
-			w := writtenBetween(b, etcd, r.from, r.to)
-			r.transactions, r.keys, r.bytes = len(w.transactions), w.keys, w.bytes
-		}
-	}
 	f.Lab.Network.Close()
 	f.count()
 	f.stop()
@@ -169,8 +162,8 @@ func (f *fleet) audited(etcd *clientv3.Client, d *deaf, on bool) oneRotation {
 	f.calm()
 	before, lost := f.head(etcd), len(d.entries())
 	begun, used := time.Now(), cpuOf(f.B, os.Getpid())
-	r := oneRotation{from: revision(f.B, etcd)}
-	r.took = f.rotate(nil)
+	from := revision(f.B, etcd)
+	r := oneRotation{took: f.rotate(nil)}
 	<-time.After(time.Until(begun.Add(r.took + afterwards)))
 	after := f.head(etcd)
 	for range 300 { // on a busy machine it takes longer
@@ -180,7 +173,9 @@ func (f *fleet) audited(etcd *clientv3.Client, d *deaf, on bool) oneRotation {
 		<-time.After(200 * time.Millisecond)
 		after = f.head(etcd)
 	}
-	r.used, r.to = cpuOf(f.B, os.Getpid())-used, revision(f.B, etcd)
+	r.used = cpuOf(f.B, os.Getpid()) - used
+	w := writtenBetween(f.B, etcd, from, revision(f.B, etcd)) // now, while etcd has nothing after that to tell
+	r.transactions, r.keys, r.bytes = len(w.transactions), w.keys, w.bytes
 	switch {
 	case on && (r.records < 7*f.Links || after.Signed != after.Seq):
 		f.Errorf("the trail has %d records of the rotation, and is signed up to %d of %d", r.records, after.Signed, after.Seq)
