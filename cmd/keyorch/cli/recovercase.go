@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/audit"
+	"github.com/keyorch/keyorch/custody"
 	"github.com/keyorch/keyorch/fault"
 	"github.com/keyorch/keyorch/keychain"
 	"github.com/keyorch/keyorch/link"
@@ -58,17 +59,23 @@ func (r *rescue) cases(ctx context.Context, said []store.Testimony) ([]dossier, 
 }
 
 // keep takes the wrapped keys of journals, those of the latest order last: they win
-// over those stored, and a key that was wrapped anew over how it was wrapped before.
+// over those stored, and a key that was wrapped anew over how it was wrapped before,
+// which may be in the journal of an agent that was away meanwhile.
 func (e *dossier) keep(said []store.Testimony) {
 	said = slices.Clone(said)
 	slices.SortStableFunc(said, func(a, b store.Testimony) int { return int(int64(a.Turn) - int64(b.Turn)) })
 	for _, t := range said {
 		for _, w := range append(slices.Clone(t.Accept), t.Send) {
-			if !w.Wrapped.IsZero() {
+			if !w.Wrapped.IsZero() && !older(w.Wrapped, e.keys[w.Epoch]) {
 				e.keys[w.Epoch] = w.Wrapped
 			}
 		}
 	}
+}
+
+// older reports whether a is under an earlier version of the same KEK than b.
+func older(a, b keychain.Wrapped) bool {
+	return a.KEK == b.KEK && custody.Version(a) < custody.Version(b)
 }
 
 func testimony(t store.Testimony) recovery.Testimony {
