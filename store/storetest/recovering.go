@@ -30,8 +30,9 @@ func testInquiry(t *testing.T, e *env) {
 	watching, stop := context.WithCancel(e.ctx)
 	defer stop()
 	for _, n := range []keychain.NodeID{"a", "b", "c"} {
+		of := e.open()
 		go func() {
-			_ = e.open().WatchInquiries(watching, "x", n, func(got []store.Inquiry) {
+			_ = of.WatchInquiries(watching, "x", n, func(got []store.Inquiry) {
 				for _, q := range got {
 					heard <- q
 				}
