@@ -209,13 +209,13 @@ func (f *fleet) measure(rotations int) measured {
 	defer func() { _ = etcd.Close() }()
 	var all []measured
 	for range rotations {
-		r := measured{links: f.Links, begun: time.Now(), unwraps: -f.agents.Unwraps()}
+		begun, r := time.Now(), measured{links: f.Links, unwraps: -f.agents.Unwraps()}
 		from, here, there := revision(f.B, etcd), cpuOf(f.B, os.Getpid()), cpuOf(f.B, f.worker.PID())
 		r.took = f.rotate(nil)
 		r.cpuHere, r.cpuWorker = cpuOf(f.B, os.Getpid())-here, cpuOf(f.B, f.worker.PID())-there
 		r.unwraps += f.agents.Unwraps()
 		r.written = writtenBetween(f.B, etcd, from, revision(f.B, etcd))
-		r.spent = pastOf(f.B, f.store, f.links(), r.begun)
+		r.spent = pastOf(f.B, f.store, f.links(), begun)
 		if n := len(r.spent.ended); n != f.Links {
 			f.Errorf("%d of %d links have a new key", n, f.Links)
 		}

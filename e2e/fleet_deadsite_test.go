@@ -10,9 +10,10 @@ import (
 	"github.com/keyorch/keyorch/topology"
 )
 
-// others is how long it took until the last link that has no end at the first
-// site was done.
-func (f *fleet) others(s spent, begun time.Time) time.Duration {
+// others is how long it took from begun until the last link that has no end at the
+// first site was done.
+func (f *fleet) others(begun time.Time) time.Duration {
+	s := pastOf(f.B, f.store, f.links(), begun)
 	var last time.Time
 	for _, k := range f.topo.Links {
 		if at := s.ended[k.Name]; !f.atDeadSite(k) && at.After(last) {
@@ -38,7 +39,7 @@ func (f *fleet) watched(then func()) (took time.Duration) {
 			then()
 		}
 	})
-	return f.others(pastOf(f.B, f.store, f.links(), begun), begun)
+	return f.others(begun)
 }
 
 // withDeadSite is watched while the first site has no agent and its devices do not
@@ -76,7 +77,7 @@ func (f *fleet) awaitOthers(v *store.View) {
 	for len(left) > 0 {
 		select {
 		case <-giveUp:
-			f.Fatalf("with a dead site %d of the other links were not rotated", len(left))
+			f.Fatalf("%d of the links without an end at the first site were not rotated", len(left))
 		case <-look.C:
 		}
 		for id := range left {

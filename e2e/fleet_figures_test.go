@@ -11,7 +11,6 @@ import (
 // measured is what was measured of one rotation of a fleet.
 type measured struct {
 	links   int
-	begun   time.Time
 	took    time.Duration // the operator's command
 	spent   spent
 	unwraps int // requests to Vault to open keys

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/keyorch/keyorch/approval"
-	"github.com/keyorch/keyorch/audit"
+	"github.com/keyorch/keyorch/cmd/keyorch/wiring"
 	"github.com/keyorch/keyorch/fault"
 )
 
@@ -24,7 +24,6 @@ func (r *rescue) endRequests(ctx context.Context) error {
 	now := time.Now().UTC()
 	ended := 0
 	for _, a := range all.Asked {
-		id := a.Request.ID()
 		if a.Ended != nil || !now.Before(a.Request.Expires) {
 			continue
 		}
@@ -32,12 +31,8 @@ func (r *rescue) endRequests(ctx context.Context) error {
 		if r.dry {
 			continue
 		}
-		end := approval.End{ID: id, State: approval.Rejected, At: now, Reason: forgone}
-		err := r.store.EndApproval(ctx, end, audit.Record{
-			Kind: audit.Approval, Verb: string(end.State), Approval: id, Reason: forgone, Outcome: "nothing has changed",
-			Details: map[string]string{"verb": string(a.Request.Plan.Verb), "plan": a.Request.Plan.Digest(), "asked by": a.By},
-		})
-		if err != nil {
+		end := approval.End{ID: a.Request.ID(), State: approval.Rejected, At: now, Reason: forgone}
+		if err := r.store.EndApproval(ctx, end, wiring.EndRecord(a, end)); err != nil {
 			return err
 		}
 	}

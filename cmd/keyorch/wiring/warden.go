@@ -175,12 +175,19 @@ func (w Warden) ends(ctx context.Context, now time.Time) error {
 			continue
 		}
 		end := approval.End{ID: a.Request.ID(), State: d.State, At: now.UTC(), Reason: d.Reason, Rules: d.Rules}
-		r := audit.Record{Kind: audit.Approval, Verb: string(d.State), Approval: end.ID, Reason: d.Reason, Outcome: "nothing has changed",
-			Details: map[string]string{"verb": string(a.Request.Plan.Verb), "plan": a.Request.Plan.Digest(), "asked by": a.By}}
+		r := EndRecord(a, end)
 		for _, n := range d.Refused {
 			r.Details["signature of "+n.By] = n.Reason
 		}
 		errs = append(errs, w.Store.EndApproval(ctx, end, r))
 	}
 	return errors.Join(errs...)
+}
+
+// EndRecord is what the trail says of a request that ended without being used.
+func EndRecord(a approval.Asked, end approval.End) audit.Record {
+	return audit.Record{
+		Kind: audit.Approval, Verb: string(end.State), Approval: end.ID, Reason: end.Reason, Outcome: "nothing has changed",
+		Details: map[string]string{"verb": string(a.Request.Plan.Verb), "plan": a.Request.Plan.Digest(), "asked by": a.By},
+	}
 }
